@@ -1,0 +1,142 @@
+package cluster
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/portolan-net/portolan/controlplane/internal/model"
+)
+
+// Store is the cluster's current objects. It is safe for concurrent use by one
+// or more sources and one reader of changes.
+type Store struct {
+	mu       sync.Mutex
+	services map[model.Key]*model.Service
+	slices   map[model.Key]*model.Slice
+	// byService indexes slices by their owning Service.
+	byService map[model.Key]map[string]*model.Slice
+	nodes     map[string]*model.Node
+	cidrs     map[string]*model.ServiceCIDR
+	problems  map[string][]model.Problem
+	version   model.SourceVersion
+	synced    bool
+
+	dirty   Changes
+	changed chan struct{}
+}
+
+// Changes says what differs from the time of the last Take.
+type Changes struct {
+	// Services are the keys of Services that changed themselves or whose slices
+	// changed.
+	Services map[model.Key]struct{}
+	Nodes    map[string]struct{}
+	// ServiceCIDRs is set if any ServiceCIDR changed.
+	ServiceCIDRs bool
+	// Version is the point in the source's history that the changes lead to.
+	Version model.SourceVersion
+	// Synced tells whether the source has delivered everything once.
+	Synced bool
+}
+
+// Empty tells whether nothing has to be compiled.
+func (c Changes) Empty() bool {
+	return len(c.Services) == 0 && len(c.Nodes) == 0 && !c.ServiceCIDRs
+}
+
+// NewStore returns an empty, unsynced store.
+func NewStore() *Store {
+	return &Store{
+		services:  map[model.Key]*model.Service{},
+		slices:    map[model.Key]*model.Slice{},
+		byService: map[model.Key]map[string]*model.Slice{},
+		nodes:     map[string]*model.Node{},
+		cidrs:     map[string]*model.ServiceCIDR{},
+		problems:  map[string][]model.Problem{},
+		changed:   make(chan struct{}, 1),
+	}
+}
+
+// Changed receives a value after an Update that changed something, at most one
+// for any number of updates.
+func (s *Store) Changed() <-chan struct{} { return s.changed }
+
+// Update lets fn change several objects as one: no Take sees a part of it.
+// Values handed to the Tx must not be changed afterwards.
+func (s *Store) Update(fn func(*Tx)) {
+	s.mu.Lock()
+	fn(&Tx{s})
+	s.mu.Unlock()
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Take returns what changed since the last call and forgets it.
+func (s *Store) Take() Changes {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	taken := s.dirty
+	taken.Version, taken.Synced = s.version, s.synced
+	s.dirty = Changes{}
+	return taken
+}
+
+// Service returns a Service, or nil, and its slices ordered by name.
+func (s *Store) Service(key model.Key) (*model.Service, []*model.Slice) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	owned := s.byService[key]
+	list := make([]*model.Slice, 0, len(owned))
+	for _, slice := range owned {
+		list = append(list, slice)
+	}
+	slices.SortFunc(list, func(a, b *model.Slice) int { return a.Compare(b.Key) })
+	return s.services[key], list
+}
+
+// Node returns a Node, or nil.
+func (s *Store) Node(name string) *model.Node {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.nodes[name]
+}
+
+// Nodes returns all Nodes, ordered by name.
+func (s *Store) Nodes() []*model.Node {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]*model.Node, 0, len(s.nodes))
+	for _, node := range s.nodes {
+		list = append(list, node)
+	}
+	slices.SortFunc(list, func(a, b *model.Node) int { return model.Key{Name: a.Name}.Compare(model.Key{Name: b.Name}) })
+	return list
+}
+
+// ServiceCIDRs returns all ServiceCIDRs, ordered by name.
+func (s *Store) ServiceCIDRs() []*model.ServiceCIDR {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]*model.ServiceCIDR, 0, len(s.cidrs))
+	for _, cidr := range s.cidrs {
+		list = append(list, cidr)
+	}
+	slices.SortFunc(list, func(a, b *model.ServiceCIDR) int { return model.Key{Name: a.Name}.Compare(model.Key{Name: b.Name}) })
+	return list
+}
+
+// Problems returns what sources could not use, ordered by object.
+func (s *Store) Problems() []model.Problem {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []model.Problem
+	for _, of := range s.problems {
+		list = append(list, of...)
+	}
+	slices.SortFunc(list, func(a, b model.Problem) int {
+		return model.Key{Namespace: a.Object, Name: a.Field}.Compare(model.Key{Namespace: b.Object, Name: b.Field})
+	})
+	return list
+}
