@@ -976,14 +976,12 @@ func (x *EndpointSet) GetGroups() []*EndpointGroup {
 // ports. Sent to that node alone. Named "namespace/name" of the Service.
 type LocalEndpoints struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The endpoints on this node that Local policies use.
+	// The endpoints on this node that Local policies use. A health-check node port
+	// reports the number of distinct addresses among those that are ready.
 	Local []*EndpointGroup `protobuf:"bytes,1,rep,name=local,proto3" json:"local,omitempty"`
 	// What this node uses for Cluster traffic in place of the EndpointSets, port
 	// by port (same-node preference).
-	Preferred []*EndpointGroup `protobuf:"bytes,2,rep,name=preferred,proto3" json:"preferred,omitempty"`
-	// Ready endpoints on this node, counted per distinct address: what the
-	// health-check node port reports.
-	Ready         uint32 `protobuf:"varint,3,opt,name=ready,proto3" json:"ready,omitempty"`
+	Preferred     []*EndpointGroup `protobuf:"bytes,2,rep,name=preferred,proto3" json:"preferred,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1030,13 +1028,6 @@ func (x *LocalEndpoints) GetPreferred() []*EndpointGroup {
 		return x.Preferred
 	}
 	return nil
-}
-
-func (x *LocalEndpoints) GetReady() uint32 {
-	if x != nil {
-		return x.Ready
-	}
-	return 0
 }
 
 // DetectLocal tells how to recognise packets from this node's pods.
@@ -1504,11 +1495,10 @@ const file_portolan_discovery_v1_resources_proto_rawDesc = "" +
 	"\tendpoints\x18\x02 \x03(\v2\x1f.portolan.discovery.v1.EndpointR\tendpoints\"e\n" +
 	"\vEndpointSet\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12<\n" +
-	"\x06groups\x18\x02 \x03(\v2$.portolan.discovery.v1.EndpointGroupR\x06groups\"\xa6\x01\n" +
+	"\x06groups\x18\x02 \x03(\v2$.portolan.discovery.v1.EndpointGroupR\x06groups\"\x90\x01\n" +
 	"\x0eLocalEndpoints\x12:\n" +
 	"\x05local\x18\x01 \x03(\v2$.portolan.discovery.v1.EndpointGroupR\x05local\x12B\n" +
-	"\tpreferred\x18\x02 \x03(\v2$.portolan.discovery.v1.EndpointGroupR\tpreferred\x12\x14\n" +
-	"\x05ready\x18\x03 \x01(\rR\x05ready\"}\n" +
+	"\tpreferred\x18\x02 \x03(\v2$.portolan.discovery.v1.EndpointGroupR\tpreferred\"}\n" +
 	"\vDetectLocal\x12:\n" +
 	"\x04mode\x18\x01 \x01(\x0e2&.portolan.discovery.v1.DetectLocalModeR\x04mode\x12\x14\n" +
 	"\x05cidrs\x18\x02 \x03(\tR\x05cidrs\x12\x1c\n" +

@@ -1,0 +1,232 @@
+package snapshot
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+	"github.com/portolan-net/portolan/api/resource"
+	"github.com/portolan-net/portolan/controlplane/internal/model"
+)
+
+func set(name, service string) *discoveryv1.Resource {
+	return &discoveryv1.Resource{Name: name, Body: &discoveryv1.Resource_EndpointSet{EndpointSet: &discoveryv1.EndpointSet{Service: service}}}
+}
+
+func local(name string, port uint32) *discoveryv1.Resource {
+	group := &discoveryv1.EndpointGroup{Ports: []*discoveryv1.EndpointPort{{Port: port}}}
+	return &discoveryv1.Resource{Name: name, Body: &discoveryv1.Resource_LocalEndpoints{
+		LocalEndpoints: &discoveryv1.LocalEndpoints{Local: []*discoveryv1.EndpointGroup{group}}}}
+}
+
+func config(node, zone string) *discoveryv1.Resource {
+	return &discoveryv1.Resource{Name: node, Body: &discoveryv1.Resource_NodeConfig{NodeConfig: &discoveryv1.NodeConfig{Zone: zone}}}
+}
+
+func fixedTime() time.Time { return time.Unix(1_700_000_000, 0) }
+
+// held is what a subscriber that follows a view has.
+type held map[resource.Name]uint64
+
+func holds(v View) held {
+	h := held{}
+	for entry := range v.All(func(discoveryv1.Kind) bool { return true }) {
+		h[entry.Name] = entry.Version
+	}
+	return h
+}
+
+func (h held) apply(set []*Entry, removed []resource.Name) {
+	for _, entry := range set {
+		h[entry.Name] = entry.Version
+	}
+	for _, name := range removed {
+		delete(h, name)
+	}
+}
+
+// TestFollowingDeltasEqualsTheView drives random replacements, with owners that
+// take names over from each other and nodes that move between zones, and follows
+// every node's view by deltas with random lag.
+func TestFollowingDeltasEqualsTheView(t *testing.T) {
+	nodes := []string{"a", "b", "c", "unknown"}
+	zones := []string{"", "z1", "z2"}
+	rapid.Check(t, func(t *rapid.T) {
+		store := NewStore(fixedTime)
+		tx := store.Begin()
+		tx.Commit(model.SourceVersion{})
+		following, at := map[string]held{}, map[string]View{}
+		for _, node := range nodes {
+			at[node] = store.Current().View(node)
+			following[node] = holds(at[node])
+		}
+		for step := range rapid.IntRange(1, 30).Draw(t, "steps") {
+			tx := store.Begin()
+			for range rapid.IntRange(0, 3).Draw(t, "replaces") {
+				replaceRandomly(t, tx, zones)
+			}
+			before := store.Current()
+			now, changed := tx.Commit(model.SourceVersion{Services: uint64(step)})
+			if (changed == 0) != (now == before) {
+				t.Fatalf("%d changes made revision %d of %d", changed, now.Revision, before.Revision)
+			}
+			for _, node := range nodes {
+				if rapid.Bool().Draw(t, "lags") {
+					continue
+				}
+				follow(t, store.Current(), node, following, at)
+			}
+		}
+		for _, node := range nodes {
+			follow(t, store.Current(), node, following, at)
+		}
+	})
+}
+
+func replaceRandomly(t *rapid.T, tx *Tx, zones []string) {
+	if node := rapid.SampledFrom([]string{"", "", "a", "b", "c"}).Draw(t, "config of"); node != "" {
+		zone := rapid.SampledFrom(zones).Draw(t, "zone")
+		must(t, tx.Replace("node/"+node, []Scoped{{Scope{Node: node}, config(node, zone)}}))
+		return
+	}
+	owner := rapid.SampledFrom([]string{"s1", "s2", "s3"}).Draw(t, "owner")
+	var resources []Scoped
+	for _, name := range []string{"e1", "e2", "e3"} {
+		for _, scope := range []Scope{{}, {Zone: "z1"}, {Zone: "z2"}} {
+			if rapid.Bool().Draw(t, "has") {
+				resources = append(resources, Scoped{scope, set(name, rapid.SampledFrom([]string{"x", "y"}).Draw(t, "content"))})
+			}
+		}
+	}
+	if node := rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "local on"); node != "" {
+		resources = append(resources, Scoped{Scope{Node: node}, local(owner, rapid.Uint32Range(1, 3).Draw(t, "port"))})
+	}
+	must(t, tx.Replace(owner, resources))
+}
+
+func must(t *rapid.T, err error) {
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func follow(t *rapid.T, current *Snapshot, node string, following map[string]held, at map[string]View) {
+	view := current.View(node)
+	set, removed, ok := view.Since(at[node])
+	if !ok {
+		t.Fatalf("log does not reach back from %d to %d", current.Revision, at[node].snapshot.Revision)
+	}
+	following[node].apply(set, removed)
+	at[node] = view
+	want := holds(view)
+	if !maps.Equal(following[node], want) {
+		t.Fatalf("node %s follows to\n%v\nview is\n%v", node, following[node], want)
+	}
+	for _, kind := range resource.Kinds {
+		checkDigest(t, view, kind, want)
+	}
+}
+
+func checkDigest(t *rapid.T, view View, kind discoveryv1.Kind, want held) {
+	digest := make(resource.Digest, resource.MaxBuckets)
+	for name, version := range want {
+		if name.Kind == kind {
+			digest.Toggle(name.Name, version)
+		}
+	}
+	if !slices.Equal(view.Digest(kind), digest) {
+		t.Fatalf("digest of %v of node %s differs from its content", kind, view.node)
+	}
+	const buckets = 4
+	for name := range want {
+		if name.Kind != kind {
+			continue
+		}
+		bucket := int(resource.NameHash(name.Name) % buckets)
+		found := 0
+		for entry := range view.Bucket(kind, bucket, buckets) {
+			if entry.Name == name {
+				found++
+			}
+		}
+		if found != 1 {
+			t.Fatalf("%v is %d times in bucket %d of %d", name, found, bucket, buckets)
+		}
+	}
+}
+
+func TestZoneVariantsOfEqualContentShareOneFrame(t *testing.T) {
+	store := NewStore(fixedTime)
+	tx := store.Begin()
+	if err := tx.Replace("s", []Scoped{{Scope{Zone: "z1"}, set("e", "x")}, {Scope{Zone: "z2"}, set("e", "x")}}); err != nil {
+		t.Fatal(err)
+	}
+	now, _ := tx.Commit(model.SourceVersion{})
+	name := resource.Name{Kind: discoveryv1.Kind_KIND_ENDPOINT_SET, Name: "e"}
+	a, b := now.lookup(Scope{Zone: "z1"}, name), now.lookup(Scope{Zone: "z2"}, name)
+	if &a.Frame[0] != &b.Frame[0] {
+		t.Error("two zones with equal content have two frames")
+	}
+}
+
+func TestChangedIsClosedByTheNextCommitOnly(t *testing.T) {
+	store := NewStore(fixedTime)
+	first, _ := store.Begin().Commit(model.SourceVersion{})
+	select {
+	case <-first.Changed():
+		t.Fatal("closed although nothing was committed")
+	default:
+	}
+	store.Begin().Commit(model.SourceVersion{Services: 1})
+	select {
+	case <-first.Changed():
+		t.Fatal("closed although nothing changed")
+	default:
+	}
+	if got := store.Seen().Services; got != 1 {
+		t.Errorf("seen services version %d, want 1", got)
+	}
+	tx := store.Begin()
+	if err := tx.Replace("s", []Scoped{{Scope{}, set("e", "x")}}); err != nil {
+		t.Fatal(err)
+	}
+	tx.Commit(model.SourceVersion{})
+	<-first.Changed()
+}
+
+func TestLogForgetsTheOldest(t *testing.T) {
+	store := NewStore(fixedTime)
+	first, _ := store.Begin().Commit(model.SourceVersion{})
+	for i := range logLength + 5 {
+		tx := store.Begin()
+		if err := tx.Replace("s", []Scoped{{Scope{}, set("e", fmt.Sprint(i))}}); err != nil {
+			t.Fatal(err)
+		}
+		tx.Commit(model.SourceVersion{})
+	}
+	if _, _, ok := store.Current().View("a").Since(first.View("a")); ok {
+		t.Error("Since claims to know a commit that the log has forgotten")
+	}
+	if n := len(store.Current().log); n != logLength {
+		t.Errorf("log has %d entries, want %d", n, logLength)
+	}
+}
+
+func TestEntryDecodesToWhatWasCommitted(t *testing.T) {
+	entry, err := encode("s", set("ns/e", "ns/x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoded, err := entry.Decode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if decoded.GetName() != "ns/e" || decoded.GetVersion() != entry.Version || decoded.GetEndpointSet().GetService() != "ns/x" {
+		t.Errorf("decoded to %v", decoded)
+	}
+}
