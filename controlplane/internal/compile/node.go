@@ -1,0 +1,113 @@
+package compile
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+	"github.com/portolan-net/portolan/api/resource"
+	"github.com/portolan-net/portolan/controlplane/internal/model"
+	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
+)
+
+// PrimaryNodePortAddresses is the node-port address setting that stands for a
+// Node's own addresses.
+const PrimaryNodePortAddresses = "primary"
+
+// Settings is what the operator configured for the nodes, in the vocabulary of
+// KubeProxyConfiguration.
+type Settings struct {
+	Mode discoveryv1.ProxyMode
+	// NodePortAddresses is "primary" alone, or CIDRs.
+	NodePortAddresses []string
+	DetectLocal       discoveryv1.DetectLocalMode
+	// ClusterCIDRs are the pod ranges of DETECT_LOCAL_MODE_CLUSTER_CIDR.
+	ClusterCIDRs []netip.Prefix
+	// Interface is the name or prefix of the interface modes.
+	Interface     string
+	MasqueradeAll bool
+	MasqueradeBit uint32
+	SyncPeriod    time.Duration
+	MinSyncPeriod time.Duration
+	IPVS          *discoveryv1.Ipvs
+	Conntrack     *discoveryv1.Conntrack
+}
+
+// DefaultSettings are those of kube-proxy in nftables mode, except that without
+// cluster CIDRs local traffic is recognised by the Node's own pod CIDRs.
+func DefaultSettings() Settings {
+	return Settings{
+		Mode:              discoveryv1.ProxyMode_PROXY_MODE_NFTABLES,
+		NodePortAddresses: []string{PrimaryNodePortAddresses},
+		DetectLocal:       discoveryv1.DetectLocalMode_DETECT_LOCAL_MODE_NODE_CIDR,
+		MasqueradeBit:     14,
+		SyncPeriod:        30 * time.Second,
+		MinSyncPeriod:     time.Second,
+	}
+}
+
+// Node returns the NodeConfig of a Node. A nil Node has none.
+func Node(node *model.Node, settings Settings) []snapshot.Scoped {
+	if node == nil {
+		return nil
+	}
+	return []snapshot.Scoped{{
+		Scope: snapshot.Scope{Node: node.Name},
+		Resource: &discoveryv1.Resource{
+			Name: node.Name,
+			Body: &discoveryv1.Resource_NodeConfig{NodeConfig: nodeConfig(node, settings)},
+		},
+	}}
+}
+
+func nodeConfig(node *model.Node, settings Settings) *discoveryv1.NodeConfig {
+	return &discoveryv1.NodeConfig{
+		Mode:              settings.Mode,
+		Zone:              node.Zone,
+		NodeIps:           texts(node.IPs),
+		NodePortAddresses: settings.NodePortAddresses,
+		DetectLocal:       detectLocal(node, settings),
+		MasqueradeAll:     settings.MasqueradeAll,
+		MasqueradeBit:     settings.MasqueradeBit,
+		SyncPeriod:        durationpb.New(settings.SyncPeriod),
+		MinSyncPeriod:     durationpb.New(settings.MinSyncPeriod),
+		Ipvs:              settings.IPVS,
+		Conntrack:         settings.Conntrack,
+	}
+}
+
+// detectLocal resolves the detector for a node. A CIDR mode without CIDRs is no
+// detector at all.
+func detectLocal(node *model.Node, settings Settings) *discoveryv1.DetectLocal {
+	detect := &discoveryv1.DetectLocal{Mode: settings.DetectLocal}
+	switch settings.DetectLocal {
+	case discoveryv1.DetectLocalMode_DETECT_LOCAL_MODE_CLUSTER_CIDR:
+		detect.Cidrs = prefixTexts(settings.ClusterCIDRs)
+	case discoveryv1.DetectLocalMode_DETECT_LOCAL_MODE_NODE_CIDR:
+		detect.Cidrs = prefixTexts(node.PodCIDRs)
+	default:
+		detect.Interface = settings.Interface
+		return detect
+	}
+	if len(detect.Cidrs) == 0 {
+		detect.Mode = discoveryv1.DetectLocalMode_DETECT_LOCAL_MODE_UNSPECIFIED
+	}
+	return detect
+}
+
+// Cluster returns the ClusterConfig.
+func Cluster(cidrs []*model.ServiceCIDR) []snapshot.Scoped {
+	var all []netip.Prefix
+	for _, cidr := range cidrs {
+		all = append(all, cidr.CIDRs...)
+	}
+	slices.SortFunc(all, func(a, b netip.Prefix) int { return a.Compare(b) })
+	all = slices.Compact(all)
+	return []snapshot.Scoped{{Resource: &discoveryv1.Resource{
+		Name: resource.ClusterConfigName,
+		Body: &discoveryv1.Resource_ClusterConfig{ClusterConfig: &discoveryv1.ClusterConfig{ServiceCidrs: prefixTexts(all)}},
+	}}}
+}

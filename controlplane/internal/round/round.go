@@ -1,0 +1,150 @@
+// Package round turns changes of the cluster into snapshots, one round of
+// compiling at a time: at once when idle, spaced by their own cost under load.
+package round
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/portolan-net/portolan/controlplane/internal/cluster"
+	"github.com/portolan-net/portolan/controlplane/internal/compile"
+	"github.com/portolan-net/portolan/controlplane/internal/model"
+	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
+)
+
+const (
+	// share is how much of one core rounds may use under sustained load.
+	share = 0.25
+	// maxWait bounds how long a change can wait for its round.
+	maxWait = time.Second
+)
+
+// Config is what a Driver works with.
+type Config struct {
+	Cluster   *cluster.Store
+	Snapshots *snapshot.Store
+	Settings  compile.Settings
+	Logger    hclog.Logger
+	// Observe is told of each round that made a snapshot; may be nil.
+	Observe func(Result)
+}
+
+// Result describes a round that made a snapshot.
+type Result struct {
+	Revision uint64
+	// Services is how many Services were compiled, Resources how many resources
+	// differ from the snapshot before.
+	Services, Resources int
+	Duration            time.Duration
+}
+
+// Driver runs rounds.
+type Driver struct {
+	Config
+	// pending is what changed before the source had delivered everything, or in a
+	// round that failed.
+	pending cluster.Changes
+	started bool
+}
+
+// New returns a driver.
+func New(config Config) *Driver { return &Driver{Config: config} }
+
+// Run compiles until the context ends. Nothing is committed before the source has
+// delivered everything once, so an unsynced control plane serves nothing.
+func (d *Driver) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.Cluster.Changed():
+		}
+		begun := time.Now()
+		if err := d.round(begun); err != nil {
+			return err
+		}
+		if !sleep(ctx, pause(time.Since(begun))) {
+			return nil
+		}
+	}
+}
+
+// pause returns how long to let changes gather after a round of the given cost.
+func pause(cost time.Duration) time.Duration {
+	return min(time.Duration(float64(cost)/share), maxWait)
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+func (d *Driver) round(begun time.Time) error {
+	d.pending = merge(d.pending, d.Cluster.Take())
+	if !d.pending.Synced {
+		return nil
+	}
+	tx := d.Snapshots.Begin()
+	for key := range d.pending.Services {
+		service, slices := d.Cluster.Service(key)
+		if err := tx.Replace("service/"+key.String(), compile.Service(service, slices)); err != nil {
+			return fmt.Errorf("compiling Service %s: %w", key, err)
+		}
+	}
+	for name := range d.pending.Nodes {
+		if err := tx.Replace("node/"+name, compile.Node(d.Cluster.Node(name), d.Settings)); err != nil {
+			return fmt.Errorf("compiling Node %s: %w", name, err)
+		}
+	}
+	if d.pending.ServiceCIDRs || !d.started {
+		if err := tx.Replace("cluster", compile.Cluster(d.Cluster.ServiceCIDRs())); err != nil {
+			return fmt.Errorf("compiling ServiceCIDRs: %w", err)
+		}
+	}
+	now, changed := tx.Commit(d.pending.Version)
+	d.report(now, Result{Revision: now.Revision, Services: len(d.pending.Services), Resources: changed, Duration: time.Since(begun)})
+	d.pending, d.started = cluster.Changes{Synced: true}, true
+	return nil
+}
+
+func (d *Driver) report(now *snapshot.Snapshot, result Result) {
+	if result.Resources == 0 && d.started {
+		return
+	}
+	if !d.started {
+		d.Logger.Info("serving", "revision", now.Revision, "resources", now.Len(), "compiled in", result.Duration)
+	} else if d.Logger.IsDebug() {
+		d.Logger.Debug("new revision", "revision", result.Revision, "services", result.Services,
+			"resources", result.Resources, "compiled in", result.Duration)
+	}
+	if d.Observe != nil {
+		d.Observe(result)
+	}
+}
+
+func merge(older, newer cluster.Changes) cluster.Changes {
+	merged := newer
+	merged.Synced = older.Synced || newer.Synced
+	merged.ServiceCIDRs = older.ServiceCIDRs || newer.ServiceCIDRs
+	merged.Services = union(older.Services, newer.Services)
+	merged.Nodes = union(older.Nodes, newer.Nodes)
+	return merged
+}
+
+func union[K model.Key | string](a, b map[K]struct{}) map[K]struct{} {
+	if len(a) == 0 {
+		return b
+	}
+	maps.Copy(a, b)
+	return a
+}
