@@ -636,7 +636,7 @@ func (x *RejectedResource) GetReason() string {
 // pieces back until commit, then applies them as one.
 type StreamDeltasResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Increases by one with each response of the stream.
+	// Starts at 1 and increases by one with each response of the stream.
 	Nonce uint64 `protobuf:"varint,1,opt,name=nonce,proto3" json:"nonce,omitempty"`
 	// The snapshot that the transaction leads to; increases, with gaps. Counted
 	// by each replica on its own.
