@@ -1,0 +1,20 @@
+// Package admission decides which of a source's objects are put into force. It is
+// the one way into the cluster store, so that the API server and a directory of
+// manifests follow the same rules:
+//
+//		source ── Set, Delete ──▶ Batch ── admitted values, problems ──▶ cluster.Store
+//
+//	  - An object that cannot be used keeps its last good state; what is wrong with
+//	    it is recorded under its name.
+//	  - A ClusterIP belongs to one Service. Of several that claim it the oldest has
+//	    it, then the first by name; the others are rejected by name, and admitted
+//	    once the address is free.
+//	  - An endpoint, external IP or load balancer IP that is the ClusterIP of an
+//	    admitted Service is left out: it would send traffic in circles, or hand one
+//	    Service's traffic to another.
+//
+// The outcome depends on the objects alone and not on the order in which they
+// arrived (but for the last good state of objects that cannot be used), so all
+// replicas agree. A change costs what it touches: claims and uses of addresses are
+// indexed, and only objects that share an address with the change are looked at.
+package admission

@@ -1,0 +1,206 @@
+package admission_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"pgregory.net/rapid"
+
+	"github.com/portolan-net/portolan/controlplane/internal/admission"
+	"github.com/portolan-net/portolan/controlplane/internal/model"
+)
+
+// Few names and few addresses, so that conflicts and loops are common.
+var (
+	names  = []string{"a", "b", "c", "d", "e"}
+	v4Pool = []string{"10.96.0.1", "10.96.0.2", "10.96.0.3"}
+	v6Pool = []string{"2001:db8::1", "2001:db8::2"}
+)
+
+func drawService(t *rapid.T) *corev1.Service {
+	ips := []string{rapid.SampledFrom(v4Pool).Draw(t, "v4")}
+	if rapid.Bool().Draw(t, "dual") {
+		ips = append(ips, rapid.SampledFrom(v6Pool).Draw(t, "v6"))
+	}
+	s := service(rapid.SampledFrom(names).Draw(t, "service"), rapid.IntRange(0, 2).Draw(t, "age"), ips...)
+	s.Spec.ExternalIPs = rapid.SliceOfN(rapid.SampledFrom(append([]string{"192.0.2.1"}, v4Pool...)), 0, 2).Draw(t, "external")
+	s.Spec.Ports[0].Port = rapid.SampledFrom([]int32{80, 80, 80, 81, 0}).Draw(t, "port")
+	return s
+}
+
+func drawSlice(t *rapid.T) *discoveryv1.EndpointSlice {
+	s := slice(rapid.SampledFrom(names).Draw(t, "slice"), rapid.SampledFrom(names).Draw(t, "owner"),
+		rapid.SliceOfN(rapid.SampledFrom(append([]string{"10.0.0.1", "127.0.0.1"}, v4Pool...)), 0, 4).Draw(t, "endpoints")...)
+	if rapid.IntRange(0, 5).Draw(t, "bad") == 0 {
+		s.AddressType = "IPv5"
+	}
+	return s
+}
+
+// history is what a source last said about each object: the last usable one, and
+// an unusable one after it.
+type history map[string][]any
+
+func (h history) set(id string, object any, usable bool) {
+	if usable {
+		h[id] = []any{object}
+		return
+	}
+	if last := h[id]; len(last) > 0 && isUsable(last[0]) {
+		h[id] = []any{last[0], object}
+		return
+	}
+	h[id] = []any{object}
+}
+
+func isUsable(object any) bool {
+	switch o := object.(type) {
+	case *corev1.Service:
+		return o.Spec.Ports[0].Port != 0
+	case *discoveryv1.EndpointSlice:
+		return o.AddressType != "IPv5"
+	}
+	return false
+}
+
+// content is everything that a store says.
+type content struct {
+	Services map[string]*model.Service
+	Slices   map[string][]*model.Slice
+	Problems []model.Problem
+}
+
+func (w world) content() content {
+	c := content{Services: map[string]*model.Service{}, Slices: map[string][]*model.Slice{}, Problems: w.store.Problems()}
+	for _, name := range names {
+		s, owned := w.store.Service(model.ParseKey(name))
+		if s != nil {
+			c.Services[name] = s
+		}
+		if len(owned) > 0 {
+			c.Slices[name] = owned
+		}
+	}
+	slices.SortStableFunc(c.Problems, func(a, b model.Problem) int { return cmpStrings(a.String(), b.String()) })
+	return c
+}
+
+func cmpStrings(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// TestAnyOrderOfEventsLeadsToTheSameContent: after random events in random
+// batches the store says what it would say if it were told the final objects
+// only, in another order.
+func TestAnyOrderOfEventsLeadsToTheSameContent(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w, last := newWorld(), history{}
+		for range rapid.IntRange(1, 15).Draw(t, "batches") {
+			w.Update(func(b *admission.Batch) {
+				for range rapid.IntRange(1, 4).Draw(t, "events") {
+					event(t, b, last)
+				}
+			})
+		}
+		scratch := newWorld()
+		ids := slices.Sorted(maps.Keys(last))
+		for _, id := range rapid.Permutation(ids).Draw(t, "order") {
+			scratch.set(last[id]...)
+		}
+		if diff := cmp.Diff(scratch.content(), w.content(), compareAddrs); diff != "" {
+			t.Fatalf("-from scratch +after events:\n%s", diff)
+		}
+		checkInvariants(t, w)
+	})
+}
+
+func event(t *rapid.T, b *admission.Batch, last history) {
+	switch rapid.SampledFrom([]string{"set service", "set service", "set slice", "delete service", "delete slice"}).Draw(t, "event") {
+	case "set service":
+		s := drawService(t)
+		b.SetService(s)
+		last.set("service "+s.Name, s, isUsable(s))
+	case "set slice":
+		s := drawSlice(t)
+		b.SetEndpointSlice(s)
+		last.set("slice "+s.Name, s, isUsable(s))
+	case "delete service":
+		name := rapid.SampledFrom(names).Draw(t, "service")
+		b.DeleteService(model.ParseKey(name))
+		delete(last, "service "+name)
+	case "delete slice":
+		name := rapid.SampledFrom(names).Draw(t, "slice")
+		b.DeleteEndpointSlice(model.ParseKey(name))
+		delete(last, "slice "+name)
+	}
+}
+
+// checkInvariants checks what must hold of any content.
+func checkInvariants(t *rapid.T, w world) {
+	c := w.content()
+	held := map[string]string{}
+	for name, s := range c.Services {
+		for _, addr := range s.ClusterIPs {
+			if other, taken := held[addr.String()]; taken {
+				t.Fatalf("%s and %s both hold %v", name, other, addr)
+			}
+			held[addr.String()] = name
+		}
+	}
+	for _, s := range c.Services {
+		for _, addr := range s.ExternalIPs {
+			if held[addr.String()] != "" {
+				t.Fatalf("external IP %v of %v is a ClusterIP", addr, s.Key)
+			}
+		}
+	}
+	for _, owned := range c.Slices {
+		for _, s := range owned {
+			for _, e := range s.Endpoints {
+				if held[e.Addr.String()] != "" || e.Addr.IsLoopback() {
+					t.Fatalf("endpoint %v of %v is in force", e.Addr, s.Key)
+				}
+			}
+		}
+	}
+}
+
+// BenchmarkOneOfMany measures one endpoint change among 10,000 Services of 10
+// endpoints: it must not depend on their number.
+func BenchmarkOneOfMany(b *testing.B) {
+	for _, n := range []int{100, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			w := newWorld()
+			w.Update(func(batch *admission.Batch) {
+				for i := range n {
+					batch.SetService(service(fmt.Sprint("s", i), 0, fmt.Sprintf("10.96.%d.%d", i/250, i%250+1)))
+					batch.SetEndpointSlice(slice(fmt.Sprint("s", i), fmt.Sprint("s", i), tenAddresses(i)...))
+				}
+			})
+			changed := [2]*discoveryv1.EndpointSlice{slice("s7", "s7", tenAddresses(7)...), slice("s7", "s7", tenAddresses(n)...)}
+			b.ResetTimer()
+			for i := range b.N {
+				w.set(changed[i%2])
+			}
+		})
+	}
+}
+
+func tenAddresses(i int) []string {
+	var list []string
+	for k := range 10 {
+		list = append(list, fmt.Sprintf("10.%d.%d.%d", i/250, i%250, k+1))
+	}
+	return list
+}
