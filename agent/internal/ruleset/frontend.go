@@ -1,0 +1,99 @@
+package ruleset
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/portolan-net/portolan/agent/internal/state"
+	"github.com/portolan-net/portolan/api/resource"
+)
+
+// Key is what a frontend matches: a destination.
+type Key struct {
+	Addr     netip.Addr
+	Protocol state.Protocol
+	Port     uint16
+}
+
+// String returns "TCP 10.96.0.10:53".
+func (k Key) String() string {
+	return k.Protocol.String() + " " + netip.AddrPortFrom(k.Addr, k.Port).String()
+}
+
+// Unserved is what happens to a new connection for which no backend was picked.
+type Unserved uint8
+
+const (
+	// Served means that every source has backends.
+	Served Unserved = iota
+	// Reject refuses the connection at once: there is no usable endpoint anywhere.
+	Reject
+	// Drop is silence: there are usable endpoints, but the policy forbids them.
+	Drop
+)
+
+// Frontend is one destination that the node serves.
+type Frontend struct {
+	Key
+	Kind resource.FrontendKind
+	// Service is "namespace/name"; Port is the name of the Service port.
+	Service  string
+	PortName string
+	Created  int64
+	// Backends are what the frontend's connections may use, in slot order. If
+	// Local is set they are for connections from this node's pods and processes
+	// alone, and others use LocalBackends.
+	Backends      []netip.AddrPort
+	Local         bool
+	LocalBackends []netip.AddrPort
+	Unserved      Unserved
+	// Masquerade is set if every connection is masqueraded, wherever it is from.
+	Masquerade bool
+	// Affinity is how long a client keeps its backend; zero means not at all.
+	Affinity time.Duration
+	// Filtered is set if only sources in Allow may connect.
+	Filtered bool
+	Allow    []netip.Prefix
+}
+
+func (f *Frontend) claim() resource.Claim {
+	return resource.Claim{Kind: f.Kind, Created: f.Created, Service: f.Service}
+}
+
+// Same tells whether two frontends, either of which may be nil, ask the same of
+// the kernel.
+func (f *Frontend) Same(o *Frontend) bool {
+	if f == nil || o == nil {
+		return f == o
+	}
+	return f.Key == o.Key && f.Kind == o.Kind && f.Local == o.Local && f.Unserved == o.Unserved &&
+		f.Masquerade == o.Masquerade && f.Affinity == o.Affinity && f.Filtered == o.Filtered &&
+		slices.Equal(f.Allow, o.Allow) &&
+		slices.Equal(f.Backends, o.Backends) && slices.Equal(f.LocalBackends, o.LocalBackends)
+}
+
+// String describes the frontend in a line.
+func (f *Frontend) String() string {
+	return f.Key.String() + " " + f.Kind.String() + " of " + f.Service + " with " + strconv.Itoa(len(f.Backends)) + " backends"
+}
+
+// Hairpin is an endpoint on this node: a connection from its address to itself
+// must be masqueraded.
+type Hairpin struct {
+	Protocol state.Protocol
+	Endpoint netip.AddrPort
+}
+
+// Environment is what the node itself adds to what the control plane said.
+type Environment struct {
+	// NodePortAddrs are the local addresses on which node ports answer.
+	NodePortAddrs []netip.Addr
+	// NodeIPs are the Node's primary addresses.
+	NodeIPs []netip.Addr
+}
+
+func (e Environment) equal(o Environment) bool {
+	return slices.Equal(e.NodePortAddrs, o.NodePortAddrs) && slices.Equal(e.NodeIPs, o.NodeIPs)
+}

@@ -1,0 +1,209 @@
+package ruleset
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/portolan-net/portolan/agent/internal/state"
+	"github.com/portolan-net/portolan/api/resource"
+)
+
+// View is what the control plane told the node of one Service.
+type View struct {
+	// Service is nil if there is no such Service (any more).
+	Service *state.Service
+	Sets    []*state.EndpointSet
+	Local   *state.LocalEndpoints
+}
+
+// rules are what one Service asks of the kernel.
+type rules struct {
+	frontends  []*Frontend
+	clusterIPs []netip.Addr
+	hairpins   []Hairpin
+	// lists remembers the slot order of every list of backends.
+	lists map[listKey][]netip.AddrPort
+}
+
+// listKey identifies a list of backends of a Service.
+type listKey struct {
+	name     string
+	protocol state.Protocol
+	is6      bool
+	local    bool
+}
+
+// build computes a Service's rules. Slots are arranged after the old rules, which
+// may be nil.
+func build(view View, env Environment, old *rules) *rules {
+	next := &rules{lists: map[listKey][]netip.AddrPort{}}
+	if view.Service == nil {
+		return next
+	}
+	for _, clusterIP := range view.Service.ClusterIPs {
+		next.clusterIPs = append(next.clusterIPs, clusterIP)
+		for _, port := range view.Service.Ports {
+			next.addPort(view, env, old, clusterIP, port)
+		}
+	}
+	next.frontends = onePerKey(next.frontends)
+	return next
+}
+
+func (r *rules) addPort(view View, env Environment, old *rules, clusterIP netip.Addr, port state.Port) {
+	is6 := clusterIP.Is6()
+	cluster := r.list(old, listKey{port.Name, port.Protocol, is6, false}, clusterEndpoints(view, port, is6))
+	local := r.list(old, listKey{port.Name, port.Protocol, is6, true}, localEndpoints(view, port, is6))
+	for _, endpoint := range local {
+		r.hairpins = append(r.hairpins, Hairpin{port.Protocol, endpoint})
+	}
+	r.frontends = append(r.frontends, internalFrontend(view.Service, port, clusterIP, cluster, local))
+	outside := func(kind resource.FrontendKind, addr netip.Addr, number uint16) {
+		if addr.Is6() == is6 && number != 0 {
+			r.frontends = append(r.frontends, outsideFrontend(view.Service, port, kind, Key{addr, port.Protocol, number}, cluster, local, env))
+		}
+	}
+	for _, addr := range view.Service.LoadBalancerIPs {
+		outside(resource.LoadBalancerIP, addr, port.Port)
+	}
+	for _, addr := range view.Service.ExternalIPs {
+		outside(resource.ExternalIP, addr, port.Port)
+	}
+	for _, addr := range env.NodePortAddrs {
+		outside(resource.NodePort, addr, port.NodePort)
+	}
+}
+
+func (r *rules) list(old *rules, key listKey, want []netip.AddrPort) []netip.AddrPort {
+	var before []netip.AddrPort
+	if old != nil {
+		before = old.lists[key]
+	}
+	arranged := arrange(before, want)
+	r.lists[key] = arranged
+	return arranged
+}
+
+func newFrontend(service *state.Service, port state.Port, kind resource.FrontendKind, key Key) *Frontend {
+	return &Frontend{Key: key, Kind: kind, Service: service.Name, PortName: port.Name, Created: service.Created, Affinity: service.Affinity}
+}
+
+func internalFrontend(service *state.Service, port state.Port, clusterIP netip.Addr, cluster, local []netip.AddrPort) *Frontend {
+	f := newFrontend(service, port, resource.ClusterIP, Key{clusterIP, port.Protocol, port.Port})
+	f.Backends = cluster
+	if service.InternalLocal {
+		f.Backends = local
+	}
+	switch {
+	case len(cluster) == 0:
+		f.Backends, f.Unserved = nil, Reject
+	case len(f.Backends) == 0:
+		f.Unserved = Drop
+	}
+	return f
+}
+
+func outsideFrontend(service *state.Service, port state.Port, kind resource.FrontendKind, key Key, cluster, local []netip.AddrPort, env Environment) *Frontend {
+	f := newFrontend(service, port, kind, key)
+	f.Backends, f.Local, f.Masquerade = cluster, service.ExternalLocal, !service.ExternalLocal
+	if f.Local {
+		f.LocalBackends = local
+	}
+	switch {
+	case len(cluster) == 0:
+		f.LocalBackends, f.Unserved = nil, Reject
+	case f.Local && len(local) == 0:
+		f.Unserved = Drop
+	}
+	if kind == resource.LoadBalancerIP {
+		f.Allow = allowed(service.SourceRanges, key.Addr, env)
+		f.Filtered = len(f.Allow) > 0
+	}
+	return f
+}
+
+// allowed returns the source ranges of an address's family, or nil for no filter.
+// If they let the node itself in, they let in the address too: a node that holds a
+// load-balancer address may use it as source when it talks to it.
+func allowed(ranges []netip.Prefix, addr netip.Addr, env Environment) []netip.Prefix {
+	var list []netip.Prefix
+	node := false
+	for _, prefix := range ranges {
+		if prefix.Addr().Is6() != addr.Is6() {
+			continue
+		}
+		list = append(list, prefix)
+		node = node || slices.ContainsFunc(env.NodeIPs, prefix.Contains)
+	}
+	if node {
+		list = append(list, netip.PrefixFrom(addr, addr.BitLen()))
+	}
+	return disjoint(list)
+}
+
+// disjoint returns the prefixes, ordered, without those that lie in another.
+func disjoint(prefixes []netip.Prefix) []netip.Prefix {
+	sorted := slices.Clone(prefixes)
+	slices.SortFunc(sorted, func(a, b netip.Prefix) int {
+		if c := a.Addr().Compare(b.Addr()); c != 0 {
+			return c
+		}
+		return a.Bits() - b.Bits()
+	})
+	var list []netip.Prefix
+	for _, prefix := range sorted {
+		if len(list) == 0 || !list[len(list)-1].Overlaps(prefix) {
+			list = append(list, prefix)
+		}
+	}
+	return list
+}
+
+func clusterEndpoints(view View, port state.Port, is6 bool) []netip.AddrPort {
+	if view.Local != nil {
+		if preferred := matching(nil, view.Local.Preferred, port, is6); len(preferred) > 0 {
+			return preferred
+		}
+	}
+	var list []netip.AddrPort
+	for _, set := range view.Sets {
+		list = matching(list, set.Groups, port, is6)
+	}
+	return list
+}
+
+func localEndpoints(view View, port state.Port, is6 bool) []netip.AddrPort {
+	if view.Local == nil {
+		return nil
+	}
+	return matching(nil, view.Local.Local, port, is6)
+}
+
+// matching appends the endpoints of a family that serve a Service port: those of
+// the groups with a port of its name and protocol.
+func matching(list []netip.AddrPort, groups []state.Group, port state.Port, is6 bool) []netip.AddrPort {
+	for _, group := range groups {
+		for _, p := range group.Ports {
+			if p.Name != port.Name || p.Protocol != port.Protocol {
+				continue
+			}
+			for _, endpoint := range group.Endpoints {
+				if endpoint.Addr.Is6() == is6 {
+					list = append(list, netip.AddrPortFrom(endpoint.Addr, p.Port))
+				}
+			}
+		}
+	}
+	return list
+}
+
+// onePerKey keeps, of a Service's own claims to one key, the first in precedence.
+func onePerKey(frontends []*Frontend) []*Frontend {
+	best := make(map[Key]*Frontend, len(frontends))
+	for _, f := range frontends {
+		if other, ok := best[f.Key]; !ok || f.claim().Compare(other.claim()) < 0 {
+			best[f.Key] = f
+		}
+	}
+	return slices.DeleteFunc(frontends, func(f *Frontend) bool { return best[f.Key] != f })
+}

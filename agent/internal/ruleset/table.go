@@ -1,0 +1,168 @@
+package ruleset
+
+import (
+	"iter"
+	"maps"
+	"net/netip"
+	"slices"
+)
+
+// Table is everything the node's kernel must do. It belongs to one goroutine.
+type Table struct {
+	env      Environment
+	services map[string]*rules
+	// owner has, for each key, the frontend in force; waiting those of other
+	// Services that claim the key too, in order of precedence.
+	owner      map[Key]*Frontend
+	waiting    map[Key][]*Frontend
+	clusterIPs counted[netip.Addr]
+	hairpins   counted[Hairpin]
+}
+
+// NewTable returns an empty table.
+func NewTable() *Table {
+	return &Table{
+		services:   map[string]*rules{},
+		owner:      map[Key]*Frontend{},
+		waiting:    map[Key][]*Frontend{},
+		clusterIPs: counted[netip.Addr]{},
+		hairpins:   counted[Hairpin]{},
+	}
+}
+
+// Changes is the difference between two contents of a table.
+type Changes struct {
+	Frontends                          []Change
+	AddedClusterIPs, RemovedClusterIPs []netip.Addr
+	AddedHairpins, RemovedHairpins     []Hairpin
+}
+
+// Change is a frontend before and after; nil where it was not or is no more.
+type Change struct {
+	Old, New *Frontend
+}
+
+// Key returns the frontend's key.
+func (c Change) Key() Key {
+	if c.New != nil {
+		return c.New.Key
+	}
+	return c.Old.Key
+}
+
+// Empty tells whether nothing changed.
+func (c *Changes) Empty() bool {
+	return len(c.Frontends) == 0 && len(c.AddedClusterIPs) == 0 && len(c.RemovedClusterIPs) == 0 &&
+		len(c.AddedHairpins) == 0 && len(c.RemovedHairpins) == 0
+}
+
+// SetEnvironment sets what the node itself adds. It returns false if that is what
+// was set before; otherwise every Service must be updated.
+func (t *Table) SetEnvironment(env Environment) bool {
+	if t.env.equal(env) {
+		return false
+	}
+	t.env = env
+	return true
+}
+
+// Services yields the names of all Services that have rules.
+func (t *Table) Services() iter.Seq[string] { return maps.Keys(t.services) }
+
+// Update recomputes the named Services and returns what changed. Services that
+// are not named are not looked at.
+func (t *Table) Update(names iter.Seq[string], view func(name string) View) Changes {
+	before := map[Key]*Frontend{}
+	var clusterIPs tally[netip.Addr]
+	var hairpins tally[Hairpin]
+	for name := range names {
+		old := t.services[name]
+		next := build(view(name), t.env, old)
+		if old != nil {
+			t.withdraw(old, before)
+			clusterIPs.remove(t.clusterIPs, old.clusterIPs)
+			hairpins.remove(t.hairpins, old.hairpins)
+		}
+		for _, f := range next.frontends {
+			t.claim(f, before)
+		}
+		clusterIPs.add(t.clusterIPs, next.clusterIPs)
+		hairpins.add(t.hairpins, next.hairpins)
+		if len(next.clusterIPs) == 0 {
+			delete(t.services, name)
+		} else {
+			t.services[name] = next
+		}
+	}
+	var changes Changes
+	for key, old := range before {
+		if now := t.owner[key]; !old.Same(now) {
+			changes.Frontends = append(changes.Frontends, Change{old, now})
+		}
+	}
+	changes.AddedClusterIPs, changes.RemovedClusterIPs = clusterIPs.changes(t.clusterIPs)
+	changes.AddedHairpins, changes.RemovedHairpins = hairpins.changes(t.hairpins)
+	return changes
+}
+
+// note remembers who owned a key before the update.
+func (t *Table) note(key Key, before map[Key]*Frontend) {
+	if _, ok := before[key]; !ok {
+		before[key] = t.owner[key]
+	}
+}
+
+func (t *Table) withdraw(old *rules, before map[Key]*Frontend) {
+	for _, f := range old.frontends {
+		t.note(f.Key, before)
+		if t.owner[f.Key] != f {
+			t.setWaiting(f.Key, slices.DeleteFunc(t.waiting[f.Key], func(w *Frontend) bool { return w == f }))
+			continue
+		}
+		delete(t.owner, f.Key)
+		if queue := t.waiting[f.Key]; len(queue) > 0 {
+			t.owner[f.Key] = queue[0]
+			t.setWaiting(f.Key, queue[1:])
+		}
+	}
+}
+
+func (t *Table) claim(f *Frontend, before map[Key]*Frontend) {
+	t.note(f.Key, before)
+	owner := t.owner[f.Key]
+	if owner == nil {
+		t.owner[f.Key] = f
+		return
+	}
+	loser := f
+	if f.claim().Compare(owner.claim()) < 0 {
+		t.owner[f.Key], loser = f, owner
+	}
+	queue := append(slices.Clone(t.waiting[f.Key]), loser)
+	slices.SortFunc(queue, func(a, b *Frontend) int { return a.claim().Compare(b.claim()) })
+	t.setWaiting(f.Key, queue)
+}
+
+func (t *Table) setWaiting(key Key, queue []*Frontend) {
+	if len(queue) == 0 {
+		delete(t.waiting, key)
+		return
+	}
+	t.waiting[key] = queue
+}
+
+// Frontends yields every frontend in force.
+func (t *Table) Frontends() iter.Seq[*Frontend] { return maps.Values(t.owner) }
+
+// Len returns how many frontends are in force.
+func (t *Table) Len() int { return len(t.owner) }
+
+// ClusterIPs yields every ClusterIP that a Service owns.
+func (t *Table) ClusterIPs() iter.Seq[netip.Addr] { return maps.Keys(t.clusterIPs) }
+
+// Hairpins yields every endpoint on this node.
+func (t *Table) Hairpins() iter.Seq[Hairpin] { return maps.Keys(t.hairpins) }
+
+// Conflicts yields the frontends that are not in force because another Service
+// has their key.
+func (t *Table) Conflicts() iter.Seq2[Key, []*Frontend] { return maps.All(t.waiting) }
