@@ -1,0 +1,169 @@
+package nodes
+
+import (
+	"container/list"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
+)
+
+const (
+	defaultKeep = time.Hour
+	defaultMax  = 20_000
+	// sweepInterval spaces the search for entries to forget.
+	sweepInterval = time.Minute
+)
+
+// Config says what a Registry remembers.
+type Config struct {
+	// Now tells the time. Required.
+	Now func() time.Time
+	// Keep is how long a node that is not connected is remembered. Default 1 h.
+	Keep time.Duration
+	// Max is how many nodes that are not connected are remembered. Default 20,000.
+	Max int
+	// Known tells whether the cluster has the node: then it is remembered longer
+	// than Keep. May be nil.
+	Known func(node string) bool
+}
+
+// Registry knows the nodes that are or were connected. It is safe for concurrent
+// use.
+type Registry struct {
+	cfg Config
+
+	mu     sync.Mutex
+	byName map[string]*record
+	// gone has the records without a connection, the longest gone first.
+	gone  *list.List
+	swept time.Time
+}
+
+type record struct {
+	status Status
+	// owner is the connection that may report; nil if there is none.
+	owner *Connection
+	// element is the record's place in gone; nil while connected.
+	element *list.Element
+}
+
+// NewRegistry returns an empty registry.
+func NewRegistry(cfg Config) *Registry {
+	if cfg.Keep == 0 {
+		cfg.Keep = defaultKeep
+	}
+	if cfg.Max == 0 {
+		cfg.Max = defaultMax
+	}
+	return &Registry{cfg: cfg, byName: map[string]*record{}, gone: list.New()}
+}
+
+// Connect lists a node as connected, instead of its connection before.
+func (r *Registry) Connect(peer Peer) *Connection {
+	peer.AgentVersion, peer.Instance = bounded(peer.AgentVersion), bounded(peer.Instance)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at := r.byName[peer.Node]
+	if at == nil {
+		at = &record{}
+		r.byName[peer.Node] = at
+	}
+	if at.element != nil {
+		r.gone.Remove(at.element)
+		at.element = nil
+	}
+	old := at.status
+	at.status = Status{
+		Peer: peer, Connected: true, ConnectedAt: r.cfg.Now(), Diverged: old.Diverged,
+		FullSyncs: old.FullSyncs, DigestMismatches: old.DigestMismatches,
+	}
+	at.owner = &Connection{registry: r, record: at}
+	return at.owner
+}
+
+// Get returns the status of a node.
+func (r *Registry) Get(node string) (Status, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at := r.byName[node]
+	if at == nil {
+		return Status{}, false
+	}
+	return at.status, true
+}
+
+// List returns the status of all nodes, ordered by name.
+func (r *Registry) List() []Status {
+	r.mu.Lock()
+	r.sweep()
+	all := make([]Status, 0, len(r.byName))
+	for _, at := range r.byName {
+		all = append(all, at.status)
+	}
+	r.mu.Unlock()
+	slices.SortFunc(all, func(a, b Status) int { return strings.Compare(a.Node, b.Node) })
+	return all
+}
+
+// Count returns how many nodes are in each state, given the current revision.
+func (r *Registry) Count(current uint64) map[introspectionv1.SyncState]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sweep()
+	counts := map[introspectionv1.SyncState]int{}
+	for _, at := range r.byName {
+		counts[at.status.State(current)]++
+	}
+	return counts
+}
+
+// Oldest returns the smallest revision that a connected node has acknowledged, and
+// false if there is no connected node.
+func (r *Registry) Oldest() (revision uint64, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, at := range r.byName {
+		if at.status.Connected && (!ok || at.status.AckedRevision < revision) {
+			revision, ok = at.status.AckedRevision, true
+		}
+	}
+	return revision, ok
+}
+
+// disconnect keeps the record of a node without a connection.
+func (r *Registry) disconnect(at *record) {
+	at.owner = nil
+	at.element = r.gone.PushBack(at)
+	for r.gone.Len() > r.cfg.Max {
+		r.forget(r.gone.Front())
+	}
+	r.sweep()
+}
+
+// sweep forgets nodes that are gone for long and that the cluster does not have.
+func (r *Registry) sweep() {
+	now := r.cfg.Now()
+	if now.Sub(r.swept) < sweepInterval {
+		return
+	}
+	r.swept = now
+	for element := r.gone.Front(); element != nil; {
+		next := element.Next()
+		status := &element.Value.(*record).status
+		if now.Sub(status.DisconnectedAt) < r.cfg.Keep {
+			return
+		}
+		if r.cfg.Known == nil || !r.cfg.Known(status.Node) {
+			r.forget(element)
+		}
+		element = next
+	}
+}
+
+func (r *Registry) forget(element *list.Element) {
+	r.gone.Remove(element)
+	delete(r.byName, element.Value.(*record).status.Node)
+}
