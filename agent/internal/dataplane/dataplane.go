@@ -1,0 +1,53 @@
+// Package dataplane says what every data plane can do; the packages below it are
+// each the only user of their kernel interface.
+package dataplane
+
+import (
+	"context"
+	"iter"
+	"net/netip"
+
+	"github.com/portolan-net/portolan/agent/internal/ruleset"
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+)
+
+// Settings is what a data plane needs of the node's and the cluster's
+// configuration.
+type Settings struct {
+	Detect          discoveryv1.DetectLocalMode
+	DetectCIDRs     []netip.Prefix
+	DetectInterface string
+	MasqueradeAll   bool
+	MasqueradeBit   uint32
+	// ServiceCIDRs are dropped where no Service owns the address.
+	ServiceCIDRs []netip.Prefix
+}
+
+// Content is everything the kernel must do. *ruleset.Table is one.
+type Content interface {
+	Frontends() iter.Seq[*ruleset.Frontend]
+	ClusterIPs() iter.Seq[netip.Addr]
+	Hairpins() iter.Seq[ruleset.Hairpin]
+}
+
+// Dataplane keeps the kernel equal to what it is told. Every call is atomic: on
+// error the kernel holds what it held before. A Dataplane belongs to one
+// goroutine.
+type Dataplane interface {
+	// Exists tells whether the kernel holds rules of ours from before.
+	Exists(ctx context.Context) (bool, error)
+	// Replace makes the kernel hold exactly the content, whatever it holds now.
+	// Client affinity is kept where possible.
+	Replace(ctx context.Context, settings Settings, content Content) error
+	// Apply makes a change to what the last Replace and Applys left.
+	Apply(ctx context.Context, changes *ruleset.Changes) error
+	// Collect removes what Apply left for packets in flight. It tells whether
+	// there was anything.
+	Collect(ctx context.Context) (bool, error)
+	// Pending tells whether Collect has something to remove.
+	Pending() bool
+	// Cleanup removes everything of ours from the kernel.
+	Cleanup(ctx context.Context) error
+	// Close releases the connection to the kernel. The rules stay.
+	Close() error
+}

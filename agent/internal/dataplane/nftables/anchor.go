@@ -1,0 +1,43 @@
+package nftables
+
+import (
+	"os"
+	"strings"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+)
+
+// addAnchor queues the anchor table unless it is there. It decides nothing; its
+// empty NAT chains and its one conntrack expression keep the kernel's NAT and
+// conntrack hooks registered, so that established connections go on being
+// translated while our table is replaced, or after somebody deleted it.
+func (p *Plane) addAnchor(f *family) error {
+	has, err := p.hasTable(f, anchorName)
+	if has || err != nil {
+		return err
+	}
+	table := p.conn.AddTable(&nftables.Table{Family: f.number, Name: anchorName})
+	const nat, filter = nftables.ChainTypeNAT, nftables.ChainTypeFilter
+	for _, spec := range []chainSpec{
+		{name: "prerouting", base: true, kind: nat, hook: nftables.ChainHookPrerouting, priority: -100},
+		{name: "input", base: true, kind: nat, hook: nftables.ChainHookInput, priority: 100},
+		{name: "output", base: true, kind: nat, hook: nftables.ChainHookOutput, priority: -100},
+		{name: "postrouting", base: true, kind: nat, hook: nftables.ChainHookPostrouting, priority: 100},
+		{name: "conntrack", base: true, kind: filter, hook: nftables.ChainHookPrerouting, priority: 0,
+			rules: [][]expr.Any{ctBits(expr.CtKeySTATE, expr.CtStateBitINVALID)}},
+	} {
+		addChain(p.conn, table, spec)
+		addRules(p.conn, table, spec)
+	}
+	return nil
+}
+
+// hasIPv6 tells whether the node has IPv6.
+func hasIPv6() bool {
+	if _, err := os.Stat("/proc/net/if_inet6"); err != nil {
+		return false
+	}
+	disabled, err := os.ReadFile("/proc/sys/net/ipv6/conf/all/disable_ipv6")
+	return err != nil || strings.TrimSpace(string(disabled)) != "1"
+}

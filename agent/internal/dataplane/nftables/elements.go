@@ -1,0 +1,255 @@
+package nftables
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/portolan-net/portolan/agent/internal/ruleset"
+)
+
+// element is one member of a set or map. Its strings hold the kernel's bytes.
+type element struct {
+	set string
+	key string
+	// keyEnd is the last key of a range.
+	keyEnd string
+	// value is the data of a data map, or the verdict of a verdict map: a chain to
+	// go to, or the text drop.
+	value string
+}
+
+// dropVerdict is the value of an element that drops; no chain has that name.
+const dropVerdict = "drop"
+
+// id identifies an element within a family.
+func (e element) id() elementID { return elementID{e.set, e.key, e.keyEnd} }
+
+type elementID struct{ set, key, keyEnd string }
+
+// fixedElements returns the elements of a frontend that are not slots.
+func fixedElements(f *ruleset.Frontend) []element {
+	if f == nil {
+		return nil
+	}
+	k := frontendKey(f.Key)
+	var list []element
+	add := func(set, value string) { list = append(list, element{set: set, key: k, value: value}) }
+	if n := len(f.Backends); n > 0 {
+		add(serviceIPs, pickChain(n))
+	}
+	if f.Local {
+		add(localIPs, "")
+		if n := len(f.LocalBackends); n > 0 {
+			add(localServiceIPs, localPickChain(n))
+		}
+	}
+	switch f.Unserved {
+	case ruleset.Reject:
+		add(noEndpointIPs, rejectChain)
+	case ruleset.Drop:
+		add(noEndpointIPs, dropVerdict)
+	}
+	if f.Masquerade {
+		add(masqueradeIPs, "")
+	}
+	if f.Filtered {
+		add(firewallIPs, "")
+		for _, prefix := range f.Allow {
+			list = append(list, element{set: firewallAllow,
+				key:    string(appendAddr(appendFrontend(nil, f.Key), prefix.Addr())),
+				keyEnd: string(appendAddr(appendFrontend(nil, f.Key), lastAddr(prefix)))})
+		}
+	}
+	return append(list, affinityElements(f, k)...)
+}
+
+func affinityElements(f *ruleset.Frontend, k string) []element {
+	if f.Affinity == 0 {
+		return nil
+	}
+	list := []element{
+		{set: affinityIPs, key: k},
+		{set: affinityTimeouts, key: k, value: affinityChain(f.Affinity)},
+	}
+	seen := make(map[netip.AddrPort]struct{}, len(f.Backends))
+	for _, backends := range [][]netip.AddrPort{f.Backends, f.LocalBackends} {
+		for _, backend := range backends {
+			if _, ok := seen[backend]; ok {
+				continue
+			}
+			seen[backend] = struct{}{}
+			list = append(list, element{set: affinityEndpoints, key: k + backendValue(backend)})
+		}
+	}
+	return list
+}
+
+// slotElement returns the element of one slot.
+func slotElement(set string, k ruleset.Key, slot int, backend netip.AddrPort) element {
+	return element{set: set, key: string(appendSlot(appendFrontend(nil, k), slot)), value: backendValue(backend)}
+}
+
+// batch gathers the element changes of one transaction of one family.
+type batch struct {
+	added, deleted map[string][]element
+	// chains are those that the added elements go to.
+	picks, localPicks map[int]struct{}
+	affinities        map[time.Duration]struct{}
+}
+
+func newBatch() *batch {
+	return &batch{
+		added: map[string][]element{}, deleted: map[string][]element{},
+		picks: map[int]struct{}{}, localPicks: map[int]struct{}{}, affinities: map[time.Duration]struct{}{},
+	}
+}
+
+func (b *batch) empty() bool { return len(b.added) == 0 && len(b.deleted) == 0 }
+
+func (b *batch) add(e element)    { b.added[e.set] = append(b.added[e.set], e) }
+func (b *batch) delete(e element) { b.deleted[e.set] = append(b.deleted[e.set], e) }
+
+// needs notes the chains that a frontend's elements go to.
+func (b *batch) needs(f *ruleset.Frontend) {
+	if f == nil {
+		return
+	}
+	if n := len(f.Backends); n > 0 {
+		b.picks[n] = struct{}{}
+	}
+	if n := len(f.LocalBackends); n > 0 {
+		b.localPicks[n] = struct{}{}
+	}
+	if f.Affinity > 0 {
+		b.affinities[f.Affinity] = struct{}{}
+	}
+}
+
+// spares are elements in the kernel that no frontend asks for: slots that a packet
+// in flight may still pick.
+type spares map[elementID]element
+
+// change adds what makes a frontend's old elements its new ones.
+func (b *batch) change(c ruleset.Change, spare spares) {
+	b.needs(c.New)
+	b.replace(fixedElements(c.Old), fixedElements(c.New))
+	old, next := orEmpty(c.Old), orEmpty(c.New)
+	gone := c.New == nil
+	b.slots(endpoints, c.Key(), old.Backends, next.Backends, gone, spare)
+	b.slots(localEndpoints, c.Key(), old.LocalBackends, next.LocalBackends, gone || !next.Local, spare)
+}
+
+func orEmpty(f *ruleset.Frontend) *ruleset.Frontend {
+	if f == nil {
+		return &ruleset.Frontend{}
+	}
+	return f
+}
+
+// replace turns one list of elements into another.
+func (b *batch) replace(old, next []element) {
+	before := make(map[elementID]element, len(old))
+	for _, e := range old {
+		before[e.id()] = e
+	}
+	for _, e := range next {
+		was, ok := before[e.id()]
+		delete(before, e.id())
+		if ok && was == e {
+			continue
+		}
+		if ok {
+			b.delete(was)
+		}
+		b.add(e)
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(before), compareIDs) {
+		b.delete(before[id])
+	}
+}
+
+func compareIDs(a, b elementID) int {
+	return cmp.Or(strings.Compare(a.set, b.set), strings.Compare(a.key, b.key), strings.Compare(a.keyEnd, b.keyEnd))
+}
+
+// slots turns one list of slots into another without taking away a slot that the
+// generation before can pick. gone means that the frontend, or this use of it, is
+// no more; its slots then go on serving packets in flight. If it is there but has
+// no backend, its slots go at once: nothing may be sent to the old ones.
+func (b *batch) slots(set string, k ruleset.Key, old, next []netip.AddrPort, gone bool, spare spares) {
+	for slot, backend := range next {
+		e := slotElement(set, k, slot, backend)
+		was, inKernel := spare[e.id()]
+		delete(spare, e.id())
+		if slot < len(old) {
+			was, inKernel = slotElement(set, k, slot, old[slot]), true
+		}
+		b.put(e, was, inKernel)
+	}
+	for slot := len(next); slot < len(old); slot++ {
+		was := slotElement(set, k, slot, old[slot])
+		switch {
+		case gone:
+			spare[was.id()] = was
+		case len(next) == 0:
+			b.delete(was)
+		case slices.Contains(next, old[slot]):
+			spare[was.id()] = was
+		default:
+			e := slotElement(set, k, slot, next[slot%len(next)])
+			b.put(e, was, true)
+			spare[e.id()] = e
+		}
+	}
+	if !gone {
+		b.respare(set, k, max(len(old), len(next)), next, spare)
+	}
+}
+
+// respare keeps spare slots beyond both lists, left by an earlier change, pointing
+// to valid backends.
+func (b *batch) respare(set string, k ruleset.Key, from int, next []netip.AddrPort, spare spares) {
+	for slot := from; ; slot++ {
+		was, ok := spare[slotElement(set, k, slot, netip.AddrPort{}).id()]
+		if !ok {
+			return
+		}
+		if len(next) == 0 {
+			b.delete(was)
+			delete(spare, was.id())
+			continue
+		}
+		e := slotElement(set, k, slot, next[slot%len(next)])
+		b.put(e, was, true)
+		spare[e.id()] = e
+	}
+}
+
+// put makes the kernel hold e where it holds was, if anything.
+func (b *batch) put(e, was element, inKernel bool) {
+	if inKernel && was == e {
+		return
+	}
+	if inKernel {
+		b.delete(was)
+	}
+	b.add(e)
+}
+
+// all adds every element of a frontend.
+func (b *batch) all(f *ruleset.Frontend) {
+	b.needs(f)
+	for _, e := range fixedElements(f) {
+		b.add(e)
+	}
+	for slot, backend := range f.Backends {
+		b.add(slotElement(endpoints, f.Key, slot, backend))
+	}
+	for slot, backend := range f.LocalBackends {
+		b.add(slotElement(localEndpoints, f.Key, slot, backend))
+	}
+}

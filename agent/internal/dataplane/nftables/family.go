@@ -1,0 +1,110 @@
+package nftables
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
+	"github.com/portolan-net/portolan/agent/internal/ruleset"
+)
+
+// tableName is the name of our table in both families; anchorName that of the
+// table that keeps the kernel's hooks registered while ours is replaced.
+const (
+	tableName  = "portolan"
+	anchorName = "portolan-anchor"
+)
+
+// family is what differs between IPv4 and IPv6.
+type family struct {
+	is6         bool
+	number      nftables.TableFamily
+	addrType    nftables.SetDatatype
+	addrLen     uint32
+	saddrOffset uint32
+	daddrOffset uint32
+	ctDaddr     expr.CtKey
+}
+
+var (
+	ipv4 = &family{
+		number: nftables.TableFamilyIPv4, addrType: nftables.TypeIPAddr, addrLen: 4,
+		saddrOffset: 12, daddrOffset: 16, ctDaddr: expr.CtKeyDSTIP,
+	}
+	ipv6 = &family{
+		is6: true, number: nftables.TableFamilyIPv6, addrType: nftables.TypeIP6Addr, addrLen: 16,
+		saddrOffset: 8, daddrOffset: 24, ctDaddr: expr.CtKeyDSTIP6,
+	}
+)
+
+// String returns the family's name in nft.
+func (f *family) String() string {
+	if f.is6 {
+		return "ip6"
+	}
+	return "ip"
+}
+
+func (f *family) table() *nftables.Table {
+	return &nftables.Table{Family: f.number, Name: tableName}
+}
+
+// Keys are laid out as the kernel's registers are: each field padded to 4 bytes,
+// addresses and ports big-endian, the slot in host order.
+
+func appendAddr(b []byte, a netip.Addr) []byte { return append(b, a.AsSlice()...) }
+
+func appendPort(b []byte, port uint16) []byte {
+	return append(binary.BigEndian.AppendUint16(b, port), 0, 0)
+}
+
+func appendFrontend(b []byte, k ruleset.Key) []byte {
+	b = append(appendAddr(b, k.Addr), byte(k.Protocol), 0, 0, 0)
+	return appendPort(b, k.Port)
+}
+
+func appendSlot(b []byte, slot int) []byte { return binary.NativeEndian.AppendUint32(b, uint32(slot)) }
+
+func appendBackend(b []byte, backend netip.AddrPort) []byte {
+	return appendPort(appendAddr(b, backend.Addr()), backend.Port())
+}
+
+func frontendKey(k ruleset.Key) string { return string(appendFrontend(nil, k)) }
+
+func backendValue(backend netip.AddrPort) string { return string(appendBackend(nil, backend)) }
+
+func hairpinKey(h ruleset.Hairpin) string {
+	addr := h.Endpoint.Addr()
+	b := appendAddr(appendAddr(nil, addr), addr)
+	b = append(b, byte(h.Protocol), 0, 0, 0)
+	return string(appendPort(b, h.Endpoint.Port()))
+}
+
+// lastAddr returns the last address of a prefix.
+func lastAddr(p netip.Prefix) netip.Addr {
+	b := p.Addr().AsSlice()
+	for bit := p.Bits(); bit < len(b)*8; bit++ {
+		b[bit/8] |= 1 << (7 - bit%8)
+	}
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}
+
+// prefixMask returns a prefix length as a bit mask of an address.
+func (f *family) prefixMask(bits int) []byte {
+	mask := make([]byte, f.addrLen)
+	for bit := range bits {
+		mask[bit/8] |= 1 << (7 - bit%8)
+	}
+	return mask
+}
+
+func (f *family) nfproto() uint32 {
+	if f.is6 {
+		return unix.NFPROTO_IPV6
+	}
+	return unix.NFPROTO_IPV4
+}

@@ -1,0 +1,320 @@
+package nftables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
+
+	"github.com/portolan-net/portolan/agent/internal/dataplane"
+	"github.com/portolan-net/portolan/agent/internal/ruleset"
+)
+
+// Plane is the nftables data plane of the network namespace that the process is
+// in. It belongs to one goroutine.
+type Plane struct {
+	logger   hclog.Logger
+	conn     *nftables.Conn
+	families []*loaded
+	// known is false until a Replace has succeeded, and after an error: then the
+	// kernel's content is not known well enough for Apply.
+	known bool
+}
+
+var _ dataplane.Dataplane = (*Plane)(nil)
+
+// Open connects to the kernel. It changes nothing.
+func Open(logger hclog.Logger) (*Plane, error) {
+	conn, err := nftables.New(nftables.AsLasting())
+	if err != nil {
+		return nil, fmt.Errorf("opening a netlink socket to nf_tables: %w", explain(err))
+	}
+	p := &Plane{logger: logger, conn: conn}
+	if _, err := conn.ListTablesOfFamily(nftables.TableFamilyIPv4); err != nil {
+		return nil, errors.Join(fmt.Errorf("listing nf_tables tables: %w", explain(err)), conn.CloseLasting())
+	}
+	return p, nil
+}
+
+// explain says what an operator can do about an error of the kernel.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return fmt.Errorf("%w: expected CAP_NET_ADMIN in this network namespace (run as root, or grant the capability)", err)
+	case errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EAFNOSUPPORT):
+		return fmt.Errorf("%w: expected a kernel with nf_tables (CONFIG_NF_TABLES, modprobe nf_tables)", err)
+	default:
+		return err
+	}
+}
+
+// Close releases the netlink socket. The rules stay.
+func (p *Plane) Close() error { return p.conn.CloseLasting() }
+
+// Exists tells whether there is a table of ours.
+func (p *Plane) Exists(context.Context) (bool, error) {
+	for _, f := range []*family{ipv4, ipv6} {
+		has, err := p.hasTable(f, tableName)
+		if has || err != nil {
+			return has, err
+		}
+	}
+	return false, nil
+}
+
+func (p *Plane) hasTable(f *family, name string) (bool, error) {
+	tables, err := p.conn.ListTablesOfFamily(f.number)
+	if err != nil {
+		return false, fmt.Errorf("listing %s tables: %w", f, explain(err))
+	}
+	return slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == name }), nil
+}
+
+// Replace makes the kernel hold exactly the content, in one transaction for both
+// families. A skeleton that is already right stays, and with it the memory of
+// client affinity.
+func (p *Plane) Replace(_ context.Context, settings dataplane.Settings, content dataplane.Content) error {
+	p.known, p.families = false, nil
+	begun := time.Now()
+	batches := map[bool]*batch{false: newBatch(), true: newBatch()}
+	for f := range content.Frontends() {
+		batches[f.Addr.Is6()].all(f)
+	}
+	for addr := range content.ClusterIPs() {
+		batches[addr.Is6()].add(element{set: clusterIPs, key: string(addr.AsSlice())})
+	}
+	for h := range content.Hairpins() {
+		batches[h.Endpoint.Addr().Is6()].add(element{set: hairpin, key: hairpinKey(h)})
+	}
+	var families []*loaded
+	for _, f := range p.supported() {
+		l, err := p.prepare(f, settings)
+		if err != nil {
+			return err
+		}
+		if err := p.conn.SetAddElements(l.sets[serviceCIDRs], f.cidrElements(settings.ServiceCIDRs)); err != nil {
+			return fmt.Errorf("encoding service CIDRs: %w", err)
+		}
+		if err := l.queue(p.conn, batches[f.is6]); err != nil {
+			return fmt.Errorf("encoding the %s rules: %w", f, err)
+		}
+		families = append(families, l)
+	}
+	if err := p.conn.Flush(); err != nil {
+		return fmt.Errorf("replacing the nftables rules: %w", explain(err))
+	}
+	p.families, p.known = families, true
+	p.logger.Debug("replaced the rules", "took", time.Since(begun))
+	return nil
+}
+
+// supported returns the families that the node has.
+func (p *Plane) supported() []*family {
+	if hasIPv6() {
+		return []*family{ipv4, ipv6}
+	}
+	return []*family{ipv4}
+}
+
+// prepare queues what makes a family's table an empty one with the right
+// skeleton: by emptying its sets if it has that skeleton, else by making it anew.
+func (p *Plane) prepare(f *family, settings dataplane.Settings) (*loaded, error) {
+	l := newLoaded(f)
+	has, err := p.hasTable(f, tableName)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.addAnchor(f); err != nil {
+		return nil, err
+	}
+	if has && p.adopt(l, settings) {
+		for _, spec := range f.setSpecs() {
+			if !spec.dynamic {
+				p.conn.FlushSet(l.sets[spec.name])
+			}
+		}
+		return l, nil
+	}
+	if has {
+		p.conn.DelTable(f.table())
+		l = newLoaded(f)
+	}
+	if err := l.addSkeleton(p.conn, settings); err != nil {
+		return nil, fmt.Errorf("encoding the %s skeleton: %w", f, err)
+	}
+	return l, nil
+}
+
+// adopt tells whether the family's table has the skeleton that the settings ask
+// for, and learns which chains it has.
+func (p *Plane) adopt(l *loaded, settings dataplane.Settings) bool {
+	sets, err := p.conn.GetSets(l.family.table())
+	if err != nil || len(sets) != len(l.sets) {
+		return false
+	}
+	for _, set := range sets {
+		if l.sets[set.Name] == nil {
+			return false
+		}
+		if set.Name == clusterIPs && !strings.HasSuffix(set.Comment, fingerprint(settings)) {
+			return false
+		}
+	}
+	chains, err := p.conn.ListChainsOfTableFamily(l.family.number)
+	if err != nil {
+		return false
+	}
+	wanted := map[string]int{}
+	for _, spec := range l.family.skeleton(settings) {
+		wanted[spec.name] = len(spec.rules)
+	}
+	for _, chain := range chains {
+		if chain.Table.Name != tableName {
+			continue
+		}
+		rules, err := p.conn.GetRules(l.family.table(), chain)
+		if err != nil || !l.learn(chain.Name, len(rules), wanted) {
+			return false
+		}
+		delete(wanted, chain.Name)
+	}
+	return len(wanted) == 0
+}
+
+// learn notes a chain that exists. It returns false if the chain is not as we
+// would have made it.
+func (l *loaded) learn(name string, rules int, wanted map[string]int) bool {
+	if want, ok := wanted[name]; ok {
+		return rules == want
+	}
+	if n, err := strconv.Atoi(strings.TrimPrefix(name, "pick-")); err == nil {
+		l.picks[n] = struct{}{}
+		return rules == 1
+	}
+	if n, err := strconv.Atoi(strings.TrimPrefix(name, "local-pick-")); err == nil {
+		l.localPicks[n] = struct{}{}
+		return rules == 1
+	}
+	if timeout, err := time.ParseDuration(strings.TrimPrefix(name, "affinity-")); err == nil {
+		l.affinities[timeout] = struct{}{}
+		return rules == 2
+	}
+	return false
+}
+
+// Apply makes a change to what the last Replace and Applys left, in one
+// transaction. After an error only Replace helps.
+func (p *Plane) Apply(_ context.Context, changes *ruleset.Changes) error {
+	if !p.known {
+		return errors.New("the kernel's content is not known: expected a Replace first")
+	}
+	batches := map[bool]*batch{false: newBatch(), true: newBatch()}
+	queued := false
+	for _, l := range p.families {
+		is6 := l.family.is6
+		b := batches[is6]
+		for _, change := range changes.Frontends {
+			if change.Key().Addr.Is6() == is6 {
+				b.change(change, l.spare)
+			}
+		}
+		b.members(changes, is6)
+		if b.empty() {
+			continue
+		}
+		queued = true
+		if err := l.queue(p.conn, b); err != nil {
+			p.known = false
+			return fmt.Errorf("encoding the %s change: %w", l.family, err)
+		}
+	}
+	if !queued {
+		return nil
+	}
+	if err := p.conn.Flush(); err != nil {
+		p.known = false
+		return fmt.Errorf("changing the nftables rules: %w", explain(err))
+	}
+	return nil
+}
+
+// members adds the changes of the sets that do not belong to one frontend.
+func (b *batch) members(changes *ruleset.Changes, is6 bool) {
+	address := func(do func(element), list []netip.Addr) {
+		for _, addr := range list {
+			if addr.Is6() == is6 {
+				do(element{set: clusterIPs, key: string(addr.AsSlice())})
+			}
+		}
+	}
+	endpoint := func(do func(element), list []ruleset.Hairpin) {
+		for _, h := range list {
+			if h.Endpoint.Addr().Is6() == is6 {
+				do(element{set: hairpin, key: hairpinKey(h)})
+			}
+		}
+	}
+	address(b.delete, changes.RemovedClusterIPs)
+	address(b.add, changes.AddedClusterIPs)
+	endpoint(b.delete, changes.RemovedHairpins)
+	endpoint(b.add, changes.AddedHairpins)
+}
+
+// Pending tells whether there are spare slots.
+func (p *Plane) Pending() bool {
+	return p.known && slices.ContainsFunc(p.families, func(l *loaded) bool { return len(l.spare) > 0 })
+}
+
+// Collect removes spare slots. Call it only when no packet can be under way any
+// more that was looked up before the last Apply: a second is ample.
+func (p *Plane) Collect(context.Context) (bool, error) {
+	if !p.Pending() {
+		return false, nil
+	}
+	for _, l := range p.families {
+		b := newBatch()
+		for _, e := range l.spare {
+			b.delete(e)
+		}
+		if err := l.queue(p.conn, b); err != nil {
+			p.known = false
+			return false, fmt.Errorf("encoding spare slots: %w", err)
+		}
+	}
+	if err := p.conn.Flush(); err != nil {
+		p.known = false
+		return false, fmt.Errorf("removing spare slots: %w", explain(err))
+	}
+	for _, l := range p.families {
+		clear(l.spare)
+	}
+	return true, nil
+}
+
+// Cleanup removes our tables, the anchor last.
+func (p *Plane) Cleanup(context.Context) error {
+	p.known, p.families = false, nil
+	for _, name := range []string{tableName, anchorName} {
+		for _, f := range []*family{ipv4, ipv6} {
+			has, err := p.hasTable(f, name)
+			if err != nil {
+				return err
+			}
+			if has {
+				p.conn.DelTable(&nftables.Table{Family: f.number, Name: name})
+			}
+		}
+	}
+	if err := p.conn.Flush(); err != nil {
+		return fmt.Errorf("removing the nftables tables: %w", explain(err))
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+package nftables
+
+import (
+	"context"
+	"net/netip"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/portolan-net/portolan/agent/internal/dataplane"
+	"github.com/portolan-net/portolan/agent/internal/ruleset"
+	"github.com/portolan-net/portolan/agent/internal/state"
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+	"github.com/portolan-net/portolan/test/netns"
+)
+
+func TestMain(m *testing.M) { netns.Main(m) }
+
+var testSettings = dataplane.Settings{
+	Detect:        discoveryv1.DetectLocalMode_DETECT_LOCAL_MODE_CLUSTER_CIDR,
+	DetectCIDRs:   []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("fd00:10:244::/48")},
+	MasqueradeBit: 14,
+	ServiceCIDRs:  []netip.Prefix{netip.MustParsePrefix("10.96.0.0/16"), netip.MustParsePrefix("fd00:96::/112")},
+}
+
+// view is one dual-stack Service with everything that makes elements.
+func view(backends ...string) ruleset.View {
+	var group state.Group
+	group.Ports = []state.EndpointPort{{Name: "http", Protocol: state.TCP, Port: 8080}}
+	for _, b := range backends {
+		group.Endpoints = append(group.Endpoints, state.Endpoint{Addr: netip.MustParseAddr(b)})
+	}
+	local := group
+	local.Endpoints = group.Endpoints[:len(group.Endpoints)/2]
+	return ruleset.View{
+		Service: &state.Service{
+			Name:            "demo/web",
+			ClusterIPs:      addrs("10.96.0.1", "fd00:96::1"),
+			ExternalIPs:     addrs("198.51.100.20"),
+			LoadBalancerIPs: addrs("198.51.100.10", "2001:db8::10"),
+			Ports:           []state.Port{{Name: "http", Protocol: state.TCP, Port: 80, NodePort: 30080}, {Name: "none", Protocol: state.UDP, Port: 53}},
+			ExternalLocal:   true,
+			Affinity:        3 * time.Hour,
+			SourceRanges:    []netip.Prefix{netip.MustParsePrefix("203.0.113.0/25"), netip.MustParsePrefix("2001:db8:1::/48")},
+		},
+		Sets:  []*state.EndpointSet{{Name: "demo/web-1", Service: "demo/web", Groups: []state.Group{group}}},
+		Local: &state.LocalEndpoints{Name: "demo/web", Local: []state.Group{local}},
+	}
+}
+
+func addrs(texts ...string) []netip.Addr {
+	list := make([]netip.Addr, len(texts))
+	for i, text := range texts {
+		list[i] = netip.MustParseAddr(text)
+	}
+	return list
+}
+
+func open(t *testing.T) *Plane {
+	t.Helper()
+	plane, err := Open(hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := plane.Cleanup(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if err := plane.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return plane
+}
+
+// nft runs the nft command; it is the oracle of what the kernel holds.
+func nft(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.Command("nft", args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("nft %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+var testEnvironment = ruleset.Environment{
+	NodePortAddrs: []netip.Addr{netip.MustParseAddr("192.168.0.2")},
+	NodeIPs:       []netip.Addr{netip.MustParseAddr("192.168.0.2")},
+}
+
+func update(table *ruleset.Table, v ruleset.View) ruleset.Changes {
+	return table.Update(slices.Values([]string{"demo/web"}), func(string) ruleset.View { return v })
+}
+
+func TestNftPrintsEverythingWeMake(t *testing.T) {
+	plane, table := open(t), ruleset.NewTable()
+	table.SetEnvironment(testEnvironment)
+	update(table, view("10.244.1.1", "10.244.2.2", "10.244.3.3", "fd00:10:244:1::1", "fd00:10:244:1::2"))
+	if err := plane.Replace(context.Background(), testSettings, table); err != nil {
+		t.Fatal(err)
+	}
+	listing := nft(t, "list", "ruleset")
+	for _, want := range []string{
+		"10.96.0.1 . tcp . 80 : goto pick-3",
+		"fd00:96::1 . tcp . 80 : goto pick-2",
+		"198.51.100.10 . tcp . 80 : goto local-pick-2",
+		"10.96.0.1 . udp . 53 : goto reject",
+		"192.168.0.2 . tcp . 30080 : goto pick-3",
+		"198.51.100.10 . tcp . 80 . 203.0.113.0/25",
+		"numgen random mod 3 map @endpoints",
+		"ip saddr != 10.244.0.0/16",
+		"10.244.1.1 . 10.244.1.1 . tcp . 8080",
+		"jump affinity-10800s",
+		"10.96.0.0/16",
+	} {
+		if !strings.Contains(listing, want) {
+			t.Errorf("nft list ruleset lacks %q", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(listing)
+	}
+}

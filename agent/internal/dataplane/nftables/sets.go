@@ -1,0 +1,97 @@
+package nftables
+
+import (
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+)
+
+// The names of the sets and maps, the same in both families.
+const (
+	clusterIPs        = "cluster-ips"
+	serviceCIDRs      = "service-cidrs"
+	serviceIPs        = "service-ips"
+	endpoints         = "endpoints"
+	localIPs          = "local-ips"
+	localServiceIPs   = "local-service-ips"
+	localEndpoints    = "local-endpoints"
+	masqueradeIPs     = "masquerade-ips"
+	noEndpointIPs     = "no-endpoint-ips"
+	firewallIPs       = "firewall-ips"
+	firewallAllow     = "firewall-allow"
+	hairpin           = "hairpin"
+	affinity          = "affinity"
+	affinityIPs       = "affinity-ips"
+	affinityTimeouts  = "affinity-timeouts"
+	affinityEndpoints = "affinity-endpoints"
+)
+
+// maxAffinity bounds how many clients are remembered in a family, all Services
+// together. Beyond it connections work but are not remembered.
+const maxAffinity = 1 << 18
+
+// setSpec is a set or map of the skeleton.
+type setSpec struct {
+	name    string
+	key     []nftables.SetDatatype
+	value   []nftables.SetDatatype
+	verdict bool
+	// interval marks sets of ranges; dynamic those that packets update.
+	interval, dynamic bool
+	comment           string
+}
+
+// setSpecs returns the sets of a family, in the order in which they are filled:
+// what packets reach last comes first.
+func (f *family) setSpecs() []setSpec {
+	addr, proto, port := f.addrType, nftables.TypeInetProto, nftables.TypeInetService
+	slot := nftables.TypeMark
+	frontend := []nftables.SetDatatype{addr, proto, port}
+	backend := []nftables.SetDatatype{addr, port}
+	with := func(more ...nftables.SetDatatype) []nftables.SetDatatype {
+		return append(append([]nftables.SetDatatype{}, frontend...), more...)
+	}
+	return []setSpec{
+		{name: endpoints, key: with(slot), value: backend, comment: "frontend . slot : backend"},
+		{name: localEndpoints, key: with(slot), value: backend, comment: "frontend . slot : backend on this node"},
+		{name: affinityEndpoints, key: with(addr, port), comment: "frontend . backend that clients may stick to"},
+		{name: affinityTimeouts, key: frontend, verdict: true, comment: "how long clients of a frontend stick"},
+		{name: affinityIPs, key: frontend, comment: "frontends with ClientIP affinity"},
+		{name: affinity, key: with(addr), value: backend, dynamic: true, comment: "frontend . client : its backend"},
+		{name: hairpin, key: []nftables.SetDatatype{addr, addr, proto, port}, comment: "endpoints on this node, as source and destination"},
+		{name: firewallAllow, key: with(addr), interval: true, comment: "frontend . source that may connect"},
+		{name: firewallIPs, key: frontend, comment: "frontends with source ranges"},
+		{name: noEndpointIPs, key: frontend, verdict: true, comment: "frontends without usable endpoints"},
+		{name: masqueradeIPs, key: frontend, comment: "frontends whose connections are all masqueraded"},
+		{name: localServiceIPs, key: frontend, verdict: true, comment: "external policy Local: frontend : number of backends on this node"},
+		{name: localIPs, key: frontend, comment: "frontends with external policy Local"},
+		{name: serviceCIDRs, key: []nftables.SetDatatype{addr}, interval: true, comment: "where ClusterIPs come from"},
+		{name: clusterIPs, key: []nftables.SetDatatype{addr}, comment: "ClusterIPs of Services"},
+		{name: serviceIPs, key: frontend, verdict: true, comment: "frontend : number of backends"},
+	}
+}
+
+func concat(types []nftables.SetDatatype) nftables.SetDatatype {
+	if len(types) == 1 {
+		return types[0]
+	}
+	return nftables.MustConcatSetType(types...)
+}
+
+// set returns the library's form of a set.
+func (s setSpec) set(table *nftables.Table) *nftables.Set {
+	set := &nftables.Set{
+		Table: table, Name: s.name, Comment: s.comment,
+		KeyType: concat(s.key), Concatenation: len(s.key) > 1,
+		Interval: s.interval, KeyByteOrder: binaryutil.BigEndian,
+	}
+	switch {
+	case s.verdict:
+		set.IsMap, set.DataType = true, nftables.TypeVerdict
+	case s.value != nil:
+		set.IsMap, set.DataType = true, concat(s.value)
+	}
+	if s.dynamic {
+		set.Dynamic, set.HasTimeout, set.Size = true, true, maxAffinity
+	}
+	return set
+}

@@ -1,0 +1,182 @@
+package nftables
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+
+	"github.com/portolan-net/portolan/agent/internal/dataplane"
+)
+
+// loaded is what the kernel has of a family, as far as we need to remember it.
+type loaded struct {
+	family *family
+	sets   map[string]*nftables.Set
+	// picks and affinities are the chains that exist beyond the skeleton.
+	picks, localPicks map[int]struct{}
+	affinities        map[time.Duration]struct{}
+	spare             spares
+}
+
+func newLoaded(f *family) *loaded {
+	l := &loaded{family: f, sets: map[string]*nftables.Set{}, spare: spares{},
+		picks: map[int]struct{}{}, localPicks: map[int]struct{}{}, affinities: map[time.Duration]struct{}{}}
+	for _, spec := range f.setSpecs() {
+		l.sets[spec.name] = spec.set(f.table())
+	}
+	return l
+}
+
+// addSkeleton queues the table with all its sets, chains and rules.
+func (l *loaded) addSkeleton(conn *nftables.Conn, settings dataplane.Settings) error {
+	table := conn.AddTable(l.family.table())
+	for _, spec := range l.family.setSpecs() {
+		set := spec.set(table)
+		if spec.name == clusterIPs {
+			set.Comment += "; " + fingerprint(settings)
+		}
+		if err := conn.AddSet(set, nil); err != nil {
+			return err
+		}
+		l.sets[spec.name] = set
+	}
+	chains := l.family.skeleton(settings)
+	for _, spec := range chains {
+		addChain(conn, table, spec)
+	}
+	for n := 1; n <= readyPicks; n++ {
+		l.addPick(conn, n)
+		l.addLocalPick(conn, n)
+	}
+	for _, spec := range chains {
+		addRules(conn, table, spec)
+	}
+	return nil
+}
+
+func addChain(conn *nftables.Conn, table *nftables.Table, spec chainSpec) {
+	chain := &nftables.Chain{Name: spec.name, Table: table}
+	if spec.base {
+		priority, policy := spec.priority, nftables.ChainPolicyAccept
+		chain.Type, chain.Hooknum, chain.Priority, chain.Policy = spec.kind, spec.hook, &priority, &policy
+	}
+	conn.AddChain(chain)
+}
+
+func addRules(conn *nftables.Conn, table *nftables.Table, spec chainSpec) {
+	for _, exprs := range spec.rules {
+		conn.AddRule(&nftables.Rule{Table: table, Chain: &nftables.Chain{Name: spec.name, Table: table}, Exprs: exprs})
+	}
+}
+
+func (l *loaded) addRegular(conn *nftables.Conn, name string, rules [][]expr.Any) {
+	spec := chainSpec{name: name, rules: rules}
+	addChain(conn, l.family.table(), spec)
+	addRules(conn, l.family.table(), spec)
+}
+
+func (l *loaded) addPick(conn *nftables.Conn, n int) {
+	if _, ok := l.picks[n]; !ok {
+		l.addRegular(conn, pickChain(n), l.family.pickRules(n, endpoints))
+		l.picks[n] = struct{}{}
+	}
+}
+
+func (l *loaded) addLocalPick(conn *nftables.Conn, n int) {
+	if _, ok := l.localPicks[n]; !ok {
+		l.addRegular(conn, localPickChain(n), l.family.pickRules(n, localEndpoints))
+		l.localPicks[n] = struct{}{}
+	}
+}
+
+func (l *loaded) addAffinity(conn *nftables.Conn, timeout time.Duration) {
+	if _, ok := l.affinities[timeout]; !ok {
+		l.addRegular(conn, affinityChain(timeout), l.family.affinityRules(timeout))
+		l.affinities[timeout] = struct{}{}
+	}
+}
+
+// queue puts a batch into the connection's transaction: chains first, then, set by
+// set, deletions before additions.
+func (l *loaded) queue(conn *nftables.Conn, b *batch) error {
+	for _, n := range slices.Sorted(maps.Keys(b.picks)) {
+		l.addPick(conn, n)
+	}
+	for _, n := range slices.Sorted(maps.Keys(b.localPicks)) {
+		l.addLocalPick(conn, n)
+	}
+	for _, timeout := range slices.Sorted(maps.Keys(b.affinities)) {
+		l.addAffinity(conn, timeout)
+	}
+	for _, spec := range l.family.setSpecs() {
+		set := l.sets[spec.name]
+		if err := conn.SetDeleteElements(set, spec.elements(b.deleted[spec.name])); err != nil {
+			return err
+		}
+		if err := conn.SetAddElements(set, spec.elements(b.added[spec.name])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// elements returns the library's form of elements.
+func (s setSpec) elements(list []element) []nftables.SetElement {
+	converted := make([]nftables.SetElement, len(list))
+	for i, e := range list {
+		converted[i] = nftables.SetElement{Key: []byte(e.key)}
+		if e.keyEnd != "" {
+			converted[i].KeyEnd = []byte(e.keyEnd)
+		}
+		switch {
+		case s.verdict:
+			converted[i].VerdictData = s.verdictOf(e.value)
+		case s.value != nil:
+			converted[i].Val = []byte(e.value)
+		}
+	}
+	return converted
+}
+
+func (s setSpec) verdictOf(value string) *expr.Verdict {
+	switch {
+	case value == dropVerdict:
+		return &expr.Verdict{Kind: expr.VerdictDrop}
+	case s.name == affinityTimeouts:
+		return &expr.Verdict{Kind: expr.VerdictJump, Chain: value}
+	default:
+		return &expr.Verdict{Kind: expr.VerdictGoto, Chain: value}
+	}
+}
+
+// cidrElements returns the elements of an interval set that holds the prefixes,
+// which may overlap or touch.
+func (f *family) cidrElements(prefixes []netip.Prefix) []nftables.SetElement {
+	var list []nftables.SetElement
+	var end netip.Addr // The first address after the range before; invalid: none.
+	sorted := f.own(prefixes)
+	slices.SortFunc(sorted, func(a, b netip.Prefix) int { return a.Masked().Addr().Compare(b.Masked().Addr()) })
+	for i, prefix := range sorted {
+		first, last := prefix.Masked().Addr(), lastAddr(prefix.Masked())
+		after := last.Next()
+		if i > 0 && (!end.IsValid() || first.Compare(end) <= 0) {
+			if !end.IsValid() || after.IsValid() && after.Compare(end) <= 0 {
+				continue
+			}
+			if list[len(list)-1].IntervalEnd {
+				list = list[:len(list)-1]
+			}
+		} else {
+			list = append(list, nftables.SetElement{Key: first.AsSlice()})
+		}
+		end = after
+		if end.IsValid() {
+			list = append(list, nftables.SetElement{Key: end.AsSlice(), IntervalEnd: true})
+		}
+	}
+	return list
+}

@@ -1,0 +1,60 @@
+// Package netns lets tests run in network namespaces of their own, so that they
+// can program the kernel without root and never touch the host's rules.
+package netns
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+// inside is set in the environment of a process that Main has started.
+const inside = "PORTOLAN_TEST_NETNS"
+
+// Runner is a *testing.M.
+type Runner interface{ Run() int }
+
+// Main runs a package's tests in a new user, network and mount namespace, in which
+// they are root. Call it from TestMain.
+func Main(m Runner) {
+	if os.Getenv(inside) != "" {
+		os.Exit(m.Run())
+	}
+	os.Exit(reexec(os.Args))
+}
+
+// Reexec runs this program again in new namespaces and returns its exit code.
+func Reexec() int { return reexec(os.Args) }
+
+// Inside tells whether this process was started by Main or Reexec.
+func Inside() bool { return os.Getenv(inside) != "" }
+
+func reexec(args []string) int {
+	self, err := os.Executable()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "finding this program's file:", err)
+		return 1
+	}
+	command := exec.Command(self, args[1:]...)
+	command.Env = append(os.Environ(), inside+"=1")
+	command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
+	command.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+		Pdeathsig:   syscall.SIGKILL,
+	}
+	err = command.Run()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit) && exit.ExitCode() >= 0:
+		return exit.ExitCode()
+	default:
+		fmt.Fprintln(os.Stderr, "running in a user and network namespace:", err)
+		return 1
+	}
+}
