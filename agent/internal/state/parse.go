@@ -190,6 +190,9 @@ func parseNodeConfig(name string, p *discoveryv1.NodeConfig) (*NodeConfig, error
 		SyncPeriod: p.GetSyncPeriod().AsDuration(), MinSyncPeriod: p.GetMinSyncPeriod().AsDuration(),
 		IPVS: p.GetIpvs(), Conntrack: p.GetConntrack(),
 	}
+	if c.Mode == discoveryv1.ProxyMode_PROXY_MODE_IPVS {
+		return nil, errors.New("mode IPVS: this agent has no IPVS data plane: expected NFTABLES")
+	}
 	if c.MasqueradeBit > 31 {
 		return nil, fmt.Errorf("masquerade_bit %d: expected 0 to 31", c.MasqueradeBit)
 	}

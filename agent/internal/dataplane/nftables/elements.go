@@ -68,7 +68,7 @@ func fixedElements(f *ruleset.Frontend) []element {
 }
 
 func affinityElements(f *ruleset.Frontend, k string) []element {
-	if f.Affinity == 0 {
+	if f.Affinity == 0 || len(f.Backends) == 0 {
 		return nil
 	}
 	list := []element{

@@ -24,6 +24,8 @@ type Plane struct {
 	logger   hclog.Logger
 	conn     *nftables.Conn
 	families []*loaded
+	// destroys is set if the kernel can delete elements that may be missing.
+	destroys bool
 	// known is false until a Replace has succeeded, and after an error: then the
 	// kernel's content is not known well enough for Apply.
 	known bool
@@ -37,7 +39,7 @@ func Open(logger hclog.Logger) (*Plane, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening a netlink socket to nf_tables: %w", explain(err))
 	}
-	p := &Plane{logger: logger, conn: conn}
+	p := &Plane{logger: logger, conn: conn, destroys: canDestroy()}
 	if _, err := conn.ListTablesOfFamily(nftables.TableFamilyIPv4); err != nil {
 		return nil, errors.Join(fmt.Errorf("listing nf_tables tables: %w", explain(err)), conn.CloseLasting())
 	}
@@ -231,7 +233,7 @@ func (p *Plane) Apply(_ context.Context, changes *ruleset.Changes) error {
 			continue
 		}
 		queued = true
-		if err := l.queue(p.conn, b); err != nil {
+		if err := p.queueChange(l, b, changes); err != nil {
 			p.known = false
 			return fmt.Errorf("encoding the %s change: %w", l.family, err)
 		}
@@ -244,6 +246,21 @@ func (p *Plane) Apply(_ context.Context, changes *ruleset.Changes) error {
 		return fmt.Errorf("changing the nftables rules: %w", explain(err))
 	}
 	return nil
+}
+
+// queueChange queues a batch and, with it, what it makes of remembered clients.
+func (p *Plane) queueChange(l *loaded, b *batch, changes *ruleset.Changes) error {
+	if err := l.queue(p.conn, b); err != nil {
+		return err
+	}
+	if !p.destroys {
+		return nil
+	}
+	stale, err := p.stale(l, l.forgotten(changes.Frontends))
+	if err != nil {
+		return err
+	}
+	return p.conn.SetDestroyElements(l.sets[affinity], stale)
 }
 
 // members adds the changes of the sets that do not belong to one frontend.

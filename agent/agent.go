@@ -1,0 +1,170 @@
+// Package agent is a node's half of Portolan: it subscribes to the control plane
+// and keeps the node's kernel equal to what it is told. This package is wiring
+// only.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"github.com/portolan-net/portolan/agent/internal/dataplane"
+	"github.com/portolan-net/portolan/agent/internal/dataplane/nftables"
+	"github.com/portolan-net/portolan/agent/internal/metrics"
+	"github.com/portolan-net/portolan/agent/internal/nodeaddr"
+	"github.com/portolan-net/portolan/agent/internal/reconcile"
+	"github.com/portolan-net/portolan/agent/internal/state"
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+	"github.com/portolan-net/portolan/api/subscribe"
+)
+
+// Config says where an agent finds what it needs.
+type Config struct {
+	// Node is the Kubernetes Node's name.
+	Node string
+	// Servers are the control plane's addresses, "host:port" each. They must be
+	// reachable without Services: the agent is what makes Services work.
+	Servers []string
+	// DialOptions must hold the transport credentials.
+	DialOptions []grpc.DialOption
+	// CheckpointPath is the file that keeps the state over reboots; empty means none.
+	CheckpointPath string
+	// HealthAddress and MetricsAddress are listen addresses; empty means none.
+	HealthAddress, MetricsAddress string
+	Version                       string
+	// Instance differs at each start of the process.
+	Instance string
+	Logger   hclog.Logger
+	// Applied, if not nil, is called after each transaction that the kernel holds.
+	Applied func(revision uint64)
+}
+
+// Mode is the name of the data plane, as kube-proxy's /proxyMode reports it.
+const Mode = "nftables"
+
+// Run works until the context ends. The rules stay in the kernel.
+func Run(ctx context.Context, config Config) error {
+	plane, err := nftables.Open(config.Logger.Named("nftables"))
+	if err != nil {
+		return err
+	}
+	return errors.Join(run(ctx, config, plane), plane.Close())
+}
+
+func run(ctx context.Context, config Config, plane dataplane.Dataplane) error {
+	restored, header := restore(config)
+	group, ctx := errgroup.WithContext(ctx)
+	changed, err := nodeaddr.Watch(ctx)
+	if err != nil {
+		return err
+	}
+	// The loop answers through the subscriber and the subscriber calls the loop;
+	// the one closure that is called later breaks the circle.
+	var subscriber *subscribe.Subscriber
+	observed := metrics.New(func() subscribe.Status { return subscriber.Status() }, config.Version, time.Now)
+	loop := reconcile.New(reconcile.Config{
+		Node: config.Node, Dataplane: plane, Logger: config.Logger.Named("reconcile"),
+		Addresses: nodeaddr.List, AddressesChanged: changed,
+		Acknowledge:    func(r subscribe.Result) bool { return subscriber.Acknowledge(r) },
+		CheckpointPath: config.CheckpointPath, Observer: observed, Now: time.Now,
+	}, restored, header)
+	subscriber, err = subscribe.New(subscription(config, loop, restored, header))
+	if err != nil {
+		return fmt.Errorf("subscribing: %w", err)
+	}
+	group.Go(func() error { return loop.Run(ctx) })
+	group.Go(func() error { return subscriber.Run(ctx) })
+	group.Go(func() error {
+		return serving("health", metrics.Serve(ctx, config.HealthAddress, observed.HealthHandler()))
+	})
+	group.Go(func() error {
+		return serving("metrics", metrics.Serve(ctx, config.MetricsAddress, observed.MetricsHandler(Mode)))
+	})
+	config.Logger.Info("agent started", "node", config.Node, "servers", config.Servers, "version", config.Version)
+	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	config.Logger.Info("agent stopped; the rules stay in the kernel")
+	return nil
+}
+
+func serving(what string, err error) error {
+	if err != nil {
+		return fmt.Errorf("serving %s: %w", what, err)
+	}
+	return nil
+}
+
+// restore reads the checkpoint. One that cannot be used is as good as none.
+func restore(config Config) (*state.State, state.Checkpoint) {
+	if config.CheckpointPath == "" {
+		return nil, state.Checkpoint{}
+	}
+	restored, header, err := state.ReadFile(config.CheckpointPath, config.Node)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, state.Checkpoint{}
+	case err != nil:
+		config.Logger.Warn("not using the checkpoint", "error", err)
+		return nil, state.Checkpoint{}
+	}
+	return restored, header
+}
+
+func subscription(config Config, loop *reconcile.Loop, restored *state.State, header state.Checkpoint) subscribe.Config {
+	subscription := subscribe.Config{
+		Addresses: config.Servers, DialOptions: config.DialOptions,
+		Node:    &discoveryv1.Node{Id: config.Node, AgentVersion: config.Version, Instance: config.Instance},
+		Handler: observing{loop, config.Applied}, Logger: config.Logger.Named("subscribe"),
+	}
+	// What was written under another schema is no base for deltas: fields that
+	// this agent knows and that one did not would be missing for ever.
+	if restored != nil && header.Schema == state.Schema() {
+		subscription.Held, subscription.HeldSource = restored.Held(), header.Source.Proto()
+	}
+	return subscription
+}
+
+// observing tells the embedder what the kernel holds.
+type observing struct {
+	loop    *reconcile.Loop
+	applied func(revision uint64)
+}
+
+// Apply implements subscribe.Handler.
+func (o observing) Apply(ctx context.Context, tx *subscribe.Transaction) subscribe.Result {
+	result := o.loop.Apply(ctx, tx)
+	if o.applied != nil && result.Err == nil {
+		o.applied(tx.Revision)
+	}
+	return result
+}
+
+// Cleanup removes everything that an agent has put into the kernel of this
+// network namespace.
+func Cleanup(ctx context.Context, logger hclog.Logger) error {
+	plane, err := nftables.Open(logger)
+	if err != nil {
+		return err
+	}
+	return errors.Join(plane.Cleanup(ctx), plane.Close())
+}
+
+// Apply puts resources into the kernel once, replacing what an agent had put
+// there. It returns the resources that could not be used.
+func Apply(ctx context.Context, node string, resources []*discoveryv1.Resource, logger hclog.Logger) ([]*discoveryv1.RejectedResource, error) {
+	plane, err := nftables.Open(logger)
+	if err != nil {
+		return nil, err
+	}
+	rejected, err := reconcile.Once(ctx, reconcile.Config{
+		Node: node, Dataplane: plane, Logger: logger, Addresses: nodeaddr.List, Now: time.Now,
+	}, resources)
+	return rejected, errors.Join(err, plane.Close())
+}

@@ -1,0 +1,81 @@
+package nftables
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
+
+	"github.com/portolan-net/portolan/agent/internal/ruleset"
+)
+
+// A client that is remembered with an endpoint that has gone would have its next
+// packet dropped by guard. So that it does not, the memory is purged in the
+// transaction that takes the endpoint away; guard remains for clients that were
+// remembered in between.
+
+// forgotten is what a change takes from a family's affinity: keys are frontends;
+// nil means all of a frontend's clients, else those of the backends named.
+type forgotten map[string][]string
+
+func (l *loaded) forgotten(changes []ruleset.Change) forgotten {
+	lost := forgotten{}
+	for _, c := range changes {
+		if c.Old == nil || c.Old.Affinity == 0 || c.Key().Addr.Is6() != l.family.is6 {
+			continue
+		}
+		if c.New == nil || c.New.Affinity == 0 {
+			lost[frontendKey(c.Key())] = nil
+			continue
+		}
+		for _, backends := range [][]netip.AddrPort{c.Old.Backends, c.Old.LocalBackends} {
+			for _, backend := range backends {
+				if !slices.Contains(c.New.Backends, backend) && !slices.Contains(c.New.LocalBackends, backend) {
+					key := frontendKey(c.Key())
+					lost[key] = append(lost[key], backendValue(backend))
+				}
+			}
+		}
+	}
+	return lost
+}
+
+// stale returns the members of the affinity map that a change makes wrong.
+func (p *Plane) stale(l *loaded, lost forgotten) ([]nftables.SetElement, error) {
+	if len(lost) == 0 {
+		return nil, nil
+	}
+	members, err := p.conn.GetSetElements(l.sets[affinity])
+	if err != nil {
+		return nil, fmt.Errorf("listing remembered clients: %w", explain(err))
+	}
+	frontendLen := int(l.family.addrLen) + 8
+	var list []nftables.SetElement
+	for _, member := range members {
+		if len(member.Key) < frontendLen {
+			continue
+		}
+		backends, ok := lost[string(member.Key[:frontendLen])]
+		if ok && (backends == nil || slices.Contains(backends, string(member.Val))) {
+			list = append(list, nftables.SetElement{Key: member.Key})
+		}
+	}
+	return list, nil
+}
+
+// canDestroy tells whether the kernel can delete elements that may be missing
+// (NFT_MSG_DESTROYSETELEM, Linux 6.3). A remembered client can time out at any
+// moment, and to delete a missing element fails the whole transaction.
+func canDestroy() bool {
+	var name unix.Utsname
+	if unix.Uname(&name) != nil {
+		return false
+	}
+	var major, minor int
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor); err != nil {
+		return false
+	}
+	return major > 6 || major == 6 && minor >= 3
+}

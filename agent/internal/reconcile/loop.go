@@ -1,0 +1,273 @@
+package reconcile
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/portolan-net/portolan/agent/internal/dataplane"
+	"github.com/portolan-net/portolan/agent/internal/ruleset"
+	"github.com/portolan-net/portolan/agent/internal/state"
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+	"github.com/portolan-net/portolan/api/subscribe"
+)
+
+const (
+	// collectDelay is how long spare slots stay for packets in flight.
+	collectDelay = time.Second
+	// checkpointDelay gathers changes into one write.
+	checkpointDelay = time.Second
+	// resyncPeriod is how often everything is put into the kernel anew.
+	resyncPeriod = time.Hour
+	firstRetry   = 200 * time.Millisecond
+	lastRetry    = 30 * time.Second
+)
+
+// Config is what a Loop works with. Everything but CheckpointPath is required.
+type Config struct {
+	Node      string
+	Dataplane dataplane.Dataplane
+	Logger    hclog.Logger
+	// Addresses lists the node's addresses; AddressesChanged tells when to look.
+	Addresses        func() ([]netip.Addr, error)
+	AddressesChanged <-chan struct{}
+	// Acknowledge reports the fate of the latest transaction once more.
+	Acknowledge func(subscribe.Result) bool
+	// CheckpointPath is where the state is kept; empty means nowhere.
+	CheckpointPath string
+	Observer       Observer
+	Now            func() time.Time
+}
+
+// Observer is told what the loop does, for metrics and health.
+type Observer interface {
+	// Queued is called when there is something to apply.
+	Queued()
+	// Applied is called after each attempt to change the kernel.
+	Applied(Attempt)
+	// Rejected is called with all resources that are currently rejected.
+	Rejected([]*discoveryv1.RejectedResource)
+	// Checkpointed is called after each attempt to write a checkpoint.
+	Checkpointed(bytes int, err error)
+}
+
+// Attempt describes one attempt to change the kernel.
+type Attempt struct {
+	// Whole is set if everything was replaced.
+	Whole bool
+	// Frontends is how many changed; with Whole, how many there are.
+	Frontends int
+	Duration  time.Duration
+	Err       error
+}
+
+// Loop is the agent's reconciler. It implements subscribe.Handler.
+type Loop struct {
+	Config
+	requests chan request
+
+	state *state.State
+	table *ruleset.Table
+	// dirty is what the table does not reflect yet.
+	dirty    state.Dirty
+	settings dataplane.Settings
+	// whole is set while only a replacement of everything will do.
+	whole bool
+	// told is set once a control plane has said something to this process.
+	told      bool
+	rejected  map[resourceID]*discoveryv1.RejectedResource
+	revision  uint64
+	source    state.Source
+	addresses []netip.Addr
+
+	retryAfter time.Duration
+	retry      *time.Timer
+	collect    *time.Timer
+	checkpoint *time.Timer
+	writer     *writer
+}
+
+// resourceID identifies a rejected resource.
+type resourceID struct {
+	kind discoveryv1.Kind
+	name string
+}
+
+type request struct {
+	tx    *subscribe.Transaction
+	reply chan subscribe.Result
+}
+
+// New returns a loop that holds the given state, which may be restored from a
+// checkpoint.
+func New(config Config, restored *state.State, header state.Checkpoint) *Loop {
+	if restored == nil {
+		restored = state.New()
+	}
+	return &Loop{
+		Config: config, requests: make(chan request),
+		state: restored, table: ruleset.NewTable(), whole: true,
+		rejected: map[resourceID]*discoveryv1.RejectedResource{},
+		revision: header.Revision, source: header.Source,
+		retry: stoppedTimer(), collect: stoppedTimer(), checkpoint: stoppedTimer(),
+		writer: newWriter(config.CheckpointPath, config.Observer, config.Logger),
+	}
+}
+
+func stoppedTimer() *time.Timer {
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	return timer
+}
+
+// Apply hands a transaction to the loop and waits for its fate.
+func (l *Loop) Apply(ctx context.Context, tx *subscribe.Transaction) subscribe.Result {
+	reply := make(chan subscribe.Result, 1)
+	select {
+	case l.requests <- request{tx, reply}:
+	case <-ctx.Done():
+		return subscribe.Result{Err: ctx.Err()}
+	}
+	select {
+	case result := <-reply:
+		return result
+	case <-ctx.Done():
+		return subscribe.Result{Err: ctx.Err()}
+	}
+}
+
+// Run works until the context ends. The rules stay in the kernel.
+func (l *Loop) Run(ctx context.Context) error {
+	writing := make(chan struct{})
+	go func() {
+		defer close(writing)
+		l.writer.run()
+	}()
+	defer func() { <-writing }()
+	defer l.writer.close()
+	if err := l.start(ctx); err != nil {
+		return err
+	}
+	resync := time.NewTicker(resyncPeriod)
+	defer resync.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			l.writeCheckpoint()
+			return nil
+		case r := <-l.requests:
+			r.reply <- l.take(ctx, r.tx)
+		case _, ok := <-l.AddressesChanged:
+			if !ok {
+				l.AddressesChanged = nil
+				continue
+			}
+			l.addressesChanged(ctx)
+		case <-l.retry.C:
+			l.tryAgain(ctx)
+		case <-l.collect.C:
+			l.collectSpares(ctx)
+		case <-l.checkpoint.C:
+			l.writeCheckpoint()
+		case <-resync.C:
+			l.whole = true
+			_ = l.sync(ctx)
+		}
+	}
+}
+
+// start looks at what the kernel holds and decides who may change it first.
+func (l *Loop) start(ctx context.Context) error {
+	exists, err := l.Dataplane.Exists(ctx)
+	if err != nil {
+		return err
+	}
+	l.refreshAddresses()
+	services := len(l.state.Services())
+	switch {
+	case exists:
+		l.Logger.Info("the kernel holds rules of an earlier agent; they stay until the control plane has spoken", "checkpointed services", services)
+	case services > 0:
+		l.Logger.Info("the kernel holds no rules; starting from the checkpoint", "services", services, "revision", l.revision)
+		l.told = true
+		_ = l.sync(ctx)
+	default:
+		l.Logger.Info("starting empty; waiting for the control plane")
+	}
+	return nil
+}
+
+// take puts a transaction into force.
+func (l *Loop) take(ctx context.Context, tx *subscribe.Transaction) subscribe.Result {
+	l.told = true
+	l.Observer.Queued()
+	dirty, rejected := l.state.Apply(tx.Resources, tx.Removed)
+	l.dirty.Merge(dirty)
+	l.revision, l.source = tx.Revision, state.SourceOf(tx.Source)
+	l.noteRejected(tx, rejected)
+	begun := l.Now()
+	err := l.sync(ctx)
+	return subscribe.Result{Rejected: l.rejections(), Err: err, ApplyDuration: l.Now().Sub(begun)}
+}
+
+func (l *Loop) noteRejected(tx *subscribe.Transaction, rejected []*discoveryv1.RejectedResource) {
+	before := len(l.rejected)
+	for _, name := range tx.Removed {
+		delete(l.rejected, resourceID{name.Kind, name.Name})
+	}
+	for _, r := range tx.Resources {
+		delete(l.rejected, idOf(r))
+	}
+	for _, r := range rejected {
+		l.rejected[resourceID{r.GetName().GetKind(), r.GetName().GetName()}] = r
+		l.Logger.Warn("cannot use a resource; its last good state stays in force",
+			"resource", r.GetName().GetName(), "reason", r.GetReason())
+	}
+	if before > 0 || len(rejected) > 0 {
+		l.Observer.Rejected(l.rejections())
+	}
+}
+
+func (l *Loop) rejections() []*discoveryv1.RejectedResource {
+	list := make([]*discoveryv1.RejectedResource, 0, len(l.rejected))
+	for _, r := range l.rejected {
+		list = append(list, r)
+	}
+	slices.SortFunc(list, func(a, b *discoveryv1.RejectedResource) int {
+		if a.GetName().GetName() < b.GetName().GetName() {
+			return -1
+		}
+		return 1
+	})
+	return list
+}
+
+func (l *Loop) refreshAddresses() {
+	addresses, err := l.Addresses()
+	if err != nil {
+		l.Logger.Error("node ports stay on the addresses known before", "error", err)
+		return
+	}
+	l.addresses = addresses
+}
+
+func (l *Loop) addressesChanged(ctx context.Context) {
+	before := l.addresses
+	l.refreshAddresses()
+	if l.told && !slices.Equal(before, l.addresses) {
+		_ = l.sync(ctx)
+	}
+}
+
+func (l *Loop) tryAgain(ctx context.Context) {
+	l.Acknowledge(subscribe.Result{Err: l.sync(ctx), Rejected: l.rejections()})
+}
+
+func (l *Loop) collectSpares(ctx context.Context) {
+	if _, err := l.Dataplane.Collect(ctx); err != nil {
+		l.fail(err)
+	}
+}

@@ -1,0 +1,143 @@
+package reconcile
+
+import (
+	"context"
+	"iter"
+	"maps"
+	"reflect"
+	"time"
+
+	"github.com/portolan-net/portolan/agent/internal/dataplane"
+	"github.com/portolan-net/portolan/agent/internal/nodeaddr"
+	"github.com/portolan-net/portolan/agent/internal/ruleset"
+	"github.com/portolan-net/portolan/agent/internal/state"
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+	"github.com/portolan-net/portolan/api/resource"
+	"github.com/portolan-net/portolan/api/subscribe"
+)
+
+var _ subscribe.Handler = (*Loop)(nil)
+
+// sync makes the kernel equal to the state. After an error it has arranged for
+// another attempt.
+func (l *Loop) sync(ctx context.Context) error {
+	begun := l.Now()
+	settings := l.settingsNow()
+	if !reflect.DeepEqual(settings, l.settings) {
+		l.settings, l.whole = settings, true
+	}
+	names := maps.Keys(l.dirty.Services)
+	if l.table.SetEnvironment(l.environment()) || l.whole {
+		names = l.allServices()
+	}
+	changes := l.table.Update(names, l.view)
+	l.dirty = state.Dirty{}
+
+	attempt := Attempt{Whole: l.whole, Frontends: len(changes.Frontends)}
+	switch {
+	case l.whole:
+		attempt.Frontends = l.table.Len()
+		attempt.Err = l.Dataplane.Replace(ctx, l.settings, l.table)
+	case !changes.Empty():
+		attempt.Err = l.Dataplane.Apply(ctx, &changes)
+	}
+	attempt.Duration = l.Now().Sub(begun)
+	l.Observer.Applied(attempt)
+	if attempt.Err != nil {
+		l.fail(attempt.Err)
+		return attempt.Err
+	}
+	l.succeed(attempt)
+	return nil
+}
+
+// fail arranges for a replacement of everything, later each time.
+func (l *Loop) fail(err error) {
+	l.whole = true
+	l.retryAfter = min(max(2*l.retryAfter, firstRetry), lastRetry)
+	l.retry.Reset(l.retryAfter)
+	l.Logger.Error("cannot change the kernel's rules; those before stay in force", "error", err, "next attempt in", l.retryAfter)
+}
+
+func (l *Loop) succeed(attempt Attempt) {
+	if l.retryAfter > 0 || attempt.Whole {
+		l.Logger.Info("the kernel holds the whole ruleset", "frontends", attempt.Frontends, "revision", l.revision, "took", attempt.Duration)
+	} else if l.Logger.IsDebug() {
+		l.Logger.Debug("applied", "frontends", attempt.Frontends, "revision", l.revision, "took", attempt.Duration)
+	}
+	l.whole, l.retryAfter = false, 0
+	l.retry.Stop()
+	if l.Dataplane.Pending() {
+		l.collect.Reset(collectDelay)
+	}
+	if l.CheckpointPath != "" {
+		l.checkpoint.Reset(checkpointDelay)
+	}
+}
+
+func (l *Loop) view(name string) ruleset.View {
+	return ruleset.View{Service: l.state.Service(name), Sets: l.state.EndpointSets(name), Local: l.state.Local(name)}
+}
+
+// allServices yields the Services of the state and those that only the table has
+// still, each once.
+func (l *Loop) allServices() iter.Seq[string] {
+	all := map[string]struct{}{}
+	for _, name := range l.state.Services() {
+		all[name] = struct{}{}
+	}
+	for name := range l.table.Services() {
+		all[name] = struct{}{}
+	}
+	return maps.Keys(all)
+}
+
+// environment returns what the node itself adds to the ruleset.
+func (l *Loop) environment() ruleset.Environment {
+	config := l.state.Config()
+	if config == nil {
+		return ruleset.Environment{}
+	}
+	if config.NodePortPrimary {
+		return ruleset.Environment{NodeIPs: config.NodeIPs, NodePortAddrs: config.NodeIPs}
+	}
+	return ruleset.Environment{NodeIPs: config.NodeIPs, NodePortAddrs: nodeaddr.ForNodePorts(l.addresses, config.NodePortCIDRs)}
+}
+
+// defaultMasqueradeBit is kube-proxy's, for a node that has no configuration yet.
+const defaultMasqueradeBit = 14
+
+func (l *Loop) settingsNow() dataplane.Settings {
+	settings := dataplane.Settings{MasqueradeBit: defaultMasqueradeBit}
+	if config := l.state.Config(); config != nil {
+		settings = dataplane.Settings{
+			Detect: config.Detect, DetectCIDRs: config.DetectCIDRs, DetectInterface: config.DetectInterface,
+			MasqueradeAll: config.MasqueradeAll, MasqueradeBit: config.MasqueradeBit,
+		}
+	}
+	if cluster := l.state.Cluster(); cluster != nil {
+		settings.ServiceCIDRs = cluster.ServiceCIDRs
+	}
+	return settings
+}
+
+// writeCheckpoint hands the state, as it is now, to the writer.
+func (l *Loop) writeCheckpoint() {
+	l.checkpoint.Stop()
+	if l.CheckpointPath == "" || !l.told || l.whole {
+		return
+	}
+	content, err := l.state.Encode(state.Checkpoint{
+		Node: l.Node, Written: l.Now().UTC().Truncate(time.Millisecond), Revision: l.revision, Source: l.source,
+	})
+	if err != nil {
+		l.Observer.Checkpointed(0, err)
+		l.Logger.Error("cannot encode the checkpoint", "error", err)
+		return
+	}
+	l.writer.write(content)
+}
+
+func idOf(r *discoveryv1.Resource) resourceID {
+	return resourceID{resource.KindOf(r), r.GetName()}
+}
