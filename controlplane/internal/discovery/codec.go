@@ -1,0 +1,62 @@
+package discovery
+
+import (
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/encoding/proto"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/mem"
+)
+
+const (
+	// keepaliveTime and keepaliveTimeout say when a silent peer is dead.
+	keepaliveTime    = 10 * time.Second
+	keepaliveTimeout = 5 * time.Second
+	// minPing is how often a peer may ping; subscribers do every 10 s.
+	minPing = 5 * time.Second
+	// maxRequest holds a Resume of all kinds, or an Ack with thousands of
+	// rejected resources.
+	maxRequest = 1 << 20
+	maxHeaders = 16 << 10
+	// maxStreams bounds the streams of one connection. An agent needs one.
+	maxStreams        = 100
+	connectionTimeout = 10 * time.Second
+	// readBuffer is small because subscribers send little.
+	readBuffer = 4 << 10
+)
+
+// ServerOptions returns what a grpc.Server that serves this package needs: the
+// codec, without which pieces cannot be sent, and bounds on what peers may do.
+func ServerOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(proto.Name)}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
+		grpc.MaxRecvMsgSize(maxRequest),
+		grpc.MaxHeaderListSize(maxHeaders),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.ConnectionTimeout(connectionTimeout),
+		grpc.ReadBufferSize(readBuffer),
+		grpc.SharedWriteBuffer(true),
+	}
+}
+
+// frame is an encoded message, in parts that may be shared with other streams.
+type frame struct {
+	parts mem.BufferSlice
+}
+
+// codec is the proto codec that lets frames pass as they are.
+type codec struct {
+	encoding.CodecV2
+}
+
+// Marshal returns a message's encoding.
+func (c codec) Marshal(v any) (mem.BufferSlice, error) {
+	if f, ok := v.(*frame); ok {
+		return f.parts, nil
+	}
+	return c.CodecV2.Marshal(v)
+}

@@ -1,0 +1,99 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+	"github.com/portolan-net/portolan/controlplane/internal/nodes"
+	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
+)
+
+// Config says what to serve and within which bounds. Snapshots and Nodes are
+// required; everything else has a default.
+type Config struct {
+	Snapshots *snapshot.Store
+	Nodes     *nodes.Registry
+	Logger    hclog.Logger
+	// Authorize tells whether the stream's peer may have the node's view. An error
+	// that has no gRPC status becomes PERMISSION_DENIED. Nil allows everybody.
+	Authorize func(ctx context.Context, node *discoveryv1.Node) error
+	// Observe is told of each first acknowledgement of a transaction; may be nil.
+	Observe func(Acknowledged)
+	Now     func() time.Time
+
+	// PieceBytes bounds a piece, if one resource alone is not larger. Default 1 MiB.
+	PieceBytes int
+	// AckTimeout is how long a subscriber may take to receive a piece, and to apply
+	// and acknowledge a transaction. Default 30 s.
+	AckTimeout time.Duration
+	// SubscribeTimeout is how long a stream may wait with its first request.
+	// Default 10 s.
+	SubscribeTimeout time.Duration
+	// CatchUp is how long to wait for a snapshot that is not older than what the
+	// subscriber has seen. Default 2 s.
+	CatchUp time.Duration
+	// ObserverInterval spaces the transactions to an observer. Default 1 s.
+	ObserverInterval time.Duration
+	// FullSyncs is how many streams may be sent most of their view at the same
+	// time (default 32), FullSyncQueue how many more may wait for that (1024), and
+	// FullSyncWait for how long (10 s). Others are to come back after RetryAfter (2 s).
+	FullSyncs     int
+	FullSyncQueue int
+	FullSyncWait  time.Duration
+	RetryAfter    time.Duration
+}
+
+// Acknowledged describes a transaction that a node has answered for the first time.
+type Acknowledged struct {
+	// SinceCommit is the time from the snapshot's commit to the Ack; zero for the
+	// first transaction of a stream, which is not caused by a change.
+	SinceCommit time.Duration
+	// Apply is what the node says it took.
+	Apply  time.Duration
+	Failed bool
+}
+
+const (
+	defaultPieceBytes       = 1 << 20
+	defaultAckTimeout       = 30 * time.Second
+	defaultSubscribeTimeout = 10 * time.Second
+	defaultCatchUp          = 2 * time.Second
+	defaultObserverInterval = time.Second
+	defaultFullSyncs        = 32
+	defaultFullSyncQueue    = 1024
+	defaultFullSyncWait     = 10 * time.Second
+	defaultRetryAfter       = 2 * time.Second
+)
+
+func (c Config) complete() (Config, error) {
+	if c.Snapshots == nil || c.Nodes == nil {
+		return c, errors.New("discovery: Snapshots and Nodes are required")
+	}
+	orDefault(&c.PieceBytes, defaultPieceBytes)
+	orDefault(&c.AckTimeout, defaultAckTimeout)
+	orDefault(&c.SubscribeTimeout, defaultSubscribeTimeout)
+	orDefault(&c.CatchUp, defaultCatchUp)
+	orDefault(&c.ObserverInterval, defaultObserverInterval)
+	orDefault(&c.FullSyncs, defaultFullSyncs)
+	orDefault(&c.FullSyncQueue, defaultFullSyncQueue)
+	orDefault(&c.FullSyncWait, defaultFullSyncWait)
+	orDefault(&c.RetryAfter, defaultRetryAfter)
+	if c.Logger == nil {
+		c.Logger = hclog.NewNullLogger()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c, nil
+}
+
+func orDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

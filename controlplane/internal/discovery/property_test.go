@@ -1,0 +1,143 @@
+package discovery
+
+import (
+	"fmt"
+	"maps"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+	"github.com/portolan-net/portolan/api/resource"
+	"github.com/portolan-net/portolan/controlplane/internal/model"
+	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
+)
+
+// TestNodesHoldTheirViewsHoweverConnectionsBreak runs random histories against
+// real subscribers whose connections break anywhere, also inside transactions.
+func TestNodesHoldTheirViewsHoweverConnectionsBreak(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// Hidden in a struct because rapid asks a *testing.T for its deadline, which
+		// has no meaning in fake time.
+		rapid.Check(struct{ rapid.TB }{t}, func(rt *rapid.T) {
+			r := newReplica(t, func(c *Config) { c.PieceBytes = rapid.IntRange(50, 400).Draw(rt, "piece") })
+			defer r.stop()
+			r.commit(t, "n", nodeConfig("n", "z1"))
+			names := []string{"n", "m"}
+			var agents []*agent
+			for _, node := range names {
+				a := follow(t, node, r.dial, nil)
+				defer a.stop()
+				agents = append(agents, a)
+			}
+			for range rapid.IntRange(1, 12).Draw(rt, "steps") {
+				r.mutate(t, rt)
+				if rapid.Bool().Draw(rt, "breaks") {
+					r.cut.Store(rapid.Int64Range(1, 3000).Draw(rt, "after"))
+					r.cutConnections()
+				}
+				time.Sleep(time.Duration(rapid.IntRange(0, 300).Draw(rt, "ms")) * time.Millisecond)
+			}
+			time.Sleep(30 * time.Second)
+			synctest.Wait()
+			for i, node := range names {
+				if got, want := agents[i].holds(), r.holds(node); !maps.Equal(got, want) {
+					rt.Errorf("node %s holds %v, want %v", node, got, want)
+				}
+				if st := agents[i].Status(); !st.Connected || st.DigestMismatches != 0 || r.state(node) != "SYNCED" {
+					rt.Errorf("node %s is %s, %+v", node, r.state(node), st)
+				}
+			}
+			if stats := r.server.Stats(); stats.DigestMismatches != 0 || stats.StaleAcks != 0 {
+				rt.Errorf("stats %+v", stats)
+			}
+		})
+	})
+}
+
+// mutate commits random content for one owner.
+func (r *replica) mutate(t *testing.T, rt *rapid.T) {
+	var list []snapshot.Scoped
+	owner := rapid.SampledFrom([]string{"a", "b", "n"}).Draw(rt, "owner")
+	if owner == "n" {
+		r.commit(t, owner, nodeConfig("n", rapid.SampledFrom([]string{"", "z1", "z2"}).Draw(rt, "zone")))
+		return
+	}
+	for i := range rapid.IntRange(0, 40).Draw(rt, "resources") {
+		port := uint32(rapid.IntRange(1, 3).Draw(rt, "port"))
+		name := fmt.Sprintf("%s/%d", owner, i)
+		list = append(list, service(name, port))
+		if rapid.Bool().Draw(rt, "zonal") {
+			list = append(list, endpointSet("", name, port), endpointSet("z1", name, port+1))
+		}
+	}
+	r.commit(t, owner, list...)
+}
+
+// TestTheDigestOfADifferenceIsTheViews covers both ways to compute it.
+func TestTheDigestOfADifferenceIsTheViews(t *testing.T) {
+	all := kindsOf(nil)
+	rapid.Check(t, func(rt *rapid.T) {
+		store := snapshot.NewStore(time.Now)
+		commit := func(n int, port uint32) snapshot.View {
+			tx := store.Begin()
+			if err := tx.Replace("o", services(n, port)); err != nil {
+				rt.Fatal(err)
+			}
+			now, _ := tx.Commit(model.SourceVersion{})
+			return now.View("n")
+		}
+		old := commit(rapid.IntRange(0, 2*smallChange).Draw(rt, "before"), uint32(rapid.IntRange(1, 2).Draw(rt, "port")))
+		now := commit(rapid.IntRange(0, 2*smallChange).Draw(rt, "after"), uint32(rapid.IntRange(1, 2).Draw(rt, "port")))
+		tx, empty, ok := difference(old, all.digest(old), now, all, 1<<20)
+		if !ok || tx.digest != all.digest(now) || empty != (all.digest(old) == all.digest(now)) {
+			rt.Fatalf("ok %v, empty %v, digest %x, want %x", ok, empty, tx.digest, all.digest(now))
+		}
+	})
+}
+
+// TestAnyDivisionIntoBucketsIsAnswered resumes with any number of buckets.
+func TestAnyDivisionIntoBucketsIsAnswered(t *testing.T) {
+	kind := discoveryv1.Kind_KIND_SERVICE
+	rapid.Check(t, func(rt *rapid.T) {
+		store := snapshot.NewStore(time.Now)
+		tx := store.Begin()
+		if err := tx.Replace("o", services(rapid.IntRange(0, 50).Draw(rt, "n"), 80)); err != nil {
+			rt.Fatal(err)
+		}
+		now, _ := tx.Commit(model.SourceVersion{})
+		view := now.View("n")
+		held := map[string]uint64{}
+		theirs := make(resource.Digest, 1<<rapid.IntRange(0, 10).Draw(rt, "buckets"))
+		for entry := range view.Bucket(kind, 0, 1) {
+			version := rapid.SampledFrom([]uint64{0, entry.Version, entry.Version + 1}).Draw(rt, "held")
+			if version != 0 {
+				held[entry.Name.Name] = version
+				theirs.Toggle(entry.Name.Name, version)
+			}
+		}
+		answer, err := resumed(view, kindsOf(nil), []*discoveryv1.KindDigest{{Kind: kind, Buckets: theirs}})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		for _, reset := range answer.resets {
+			maps.DeleteFunc(held, func(name string, _ uint64) bool {
+				return resource.NameHash(name)%uint64(reset.GetBuckets()) == uint64(reset.GetBucket())
+			})
+		}
+		for entry := range answer.entries {
+			held[entry.Name.Name] = entry.Version
+		}
+		for entry := range view.Bucket(kind, 0, 1) {
+			if held[entry.Name.Name] != entry.Version {
+				rt.Fatalf("%s is %x, want %x", entry.Name, held[entry.Name.Name], entry.Version)
+			}
+			delete(held, entry.Name.Name)
+		}
+		if len(held) > 0 {
+			rt.Fatalf("still holds %v", held)
+		}
+	})
+}

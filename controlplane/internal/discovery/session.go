@@ -1,0 +1,317 @@
+package discovery
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+	"github.com/portolan-net/portolan/controlplane/internal/nodes"
+	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
+)
+
+type rpc = grpc.BidiStreamingServer[discoveryv1.StreamDeltasRequest, discoveryv1.StreamDeltasResponse]
+
+// listAfter is how long a stream that has not acknowledged anything may still turn
+// out to be an observer before it is listed as a connecting node.
+const listAfter = time.Second
+
+// session is one stream. Its loop owns all fields, but for out while a transaction
+// is being sent.
+type session struct {
+	server *Server
+	stream rpc
+	node   *discoveryv1.Node
+	peer   string
+	kinds  kinds
+
+	requests chan request
+	kicked   chan error
+
+	// held is what the subscriber has once it has applied what was sent, digest
+	// that view's digest, committed the nonce that acknowledges it.
+	held      snapshot.View
+	digest    uint64
+	committed uint64
+	out       pieces
+	// sending has the outcome while a transaction is being sent, else it is nil.
+	sending chan error
+	// awaiting is set from then until the Ack, with a deadline. The deadline also
+	// bounds how long one piece can take to be sent.
+	awaiting bool
+	deadline *time.Timer
+	// resting, if not nil, ends an observer's pause between transactions.
+	resting <-chan time.Time
+	// byChange is set if the transaction was caused by a change.
+	byChange bool
+	heavy    bool
+	// admitted is set while the stream holds a slot for a full sync.
+	admitted bool
+
+	observer bool
+	acked    bool
+	record   *nodes.Connection
+	trouble  string
+}
+
+// request is what was received.
+type request struct {
+	*discoveryv1.StreamDeltasRequest
+	err error
+}
+
+func newSession(server *Server, stream rpc) *session {
+	return &session{server: server, stream: stream, requests: make(chan request), kicked: make(chan error, 1)}
+}
+
+// receive passes requests on until there are no more or the stream ends.
+func (s *session) receive() {
+	for {
+		received, err := s.stream.Recv()
+		select {
+		case s.requests <- request{received, err}:
+		case <-s.stream.Context().Done():
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// subscribed notes who is at the other end.
+func (s *session) subscribed(subscribe *discoveryv1.Subscribe, peer string) {
+	s.node, s.peer = subscribe.GetNode(), peer
+	s.kinds = kindsOf(subscribe.GetKinds())
+}
+
+// kick ends the session from outside.
+func (s *session) kick(err error) {
+	select {
+	case s.kicked <- err:
+	default:
+	}
+}
+
+// serve brings the subscriber up to date and keeps it there.
+func (s *session) serve(resume *discoveryv1.Resume) error {
+	cfg := &s.server.cfg
+	tx, err := s.opening(resume)
+	if err != nil {
+		return err
+	}
+	s.deadline = time.NewTimer(cfg.AckTimeout)
+	defer s.deadline.Stop()
+	s.out = pieces{limit: cfg.PieceBytes, send: func(f *frame) error {
+		err := s.stream.SendMsg(f)
+		s.deadline.Reset(cfg.AckTimeout)
+		return err
+	}}
+	list := time.After(listAfter)
+	for err := s.begin(tx); ; {
+		if err != nil {
+			return err
+		}
+		select {
+		case sent := <-s.sending:
+			err = s.sent(sent)
+		case received := <-s.listen():
+			err = s.handle(received)
+		case <-s.changed():
+			err = s.follow()
+		case <-s.resting:
+			s.resting = nil
+		case <-list:
+			s.list(false)
+		case <-s.deadline.C:
+			err = s.late()
+		case err = <-s.kicked:
+		case <-s.stream.Context().Done():
+			err = status.FromContextError(s.stream.Context().Err()).Err()
+		}
+	}
+}
+
+// opening returns the first transaction. One that carries much is admitted first,
+// and then made from the newest snapshot.
+func (s *session) opening(resume *discoveryv1.Resume) (transaction, error) {
+	tx, err := s.answer(resume)
+	if err != nil || !tx.heavy {
+		return tx, err
+	}
+	if err := s.server.admission.acquire(s.stream.Context()); err != nil {
+		s.server.counters.refused.Add(1)
+		return transaction{}, err
+	}
+	s.admitted = true
+	return s.answer(resume)
+}
+
+func (s *session) answer(resume *discoveryv1.Resume) (transaction, error) {
+	view := s.server.view(s.node.GetId())
+	if resume == nil {
+		return everything(view, s.kinds), nil
+	}
+	tx, err := resumed(view, s.kinds, resume.GetDigests())
+	if err != nil {
+		return tx, status.Error(codes.InvalidArgument, err.Error())
+	}
+	return tx, nil
+}
+
+// listen returns the requests, or nil while sending: an Ack can overtake the
+// news that its transaction was sent.
+func (s *session) listen() <-chan request {
+	if s.sending != nil {
+		return nil
+	}
+	return s.requests
+}
+
+// changed returns what is closed when there is a newer snapshot, or nil while the
+// subscriber is not to be told of it.
+func (s *session) changed() <-chan struct{} {
+	if s.sending != nil || s.awaiting || s.resting != nil {
+		return nil
+	}
+	return s.held.Snapshot().Changed()
+}
+
+// follow sends what differs from the current snapshot, if anything does.
+func (s *session) follow() error {
+	view := s.server.view(s.node.GetId())
+	tx, empty, ok := difference(s.held, s.digest, view, s.kinds, s.server.cfg.PieceBytes)
+	if !ok {
+		return status.Error(codes.Aborted, "fell behind the change log: resume")
+	}
+	if view.Zone() != s.held.Zone() {
+		s.record.Moved(view.Zone())
+	}
+	if empty {
+		s.held = view
+		s.record.Unchanged(view.Snapshot().Revision)
+		return nil
+	}
+	s.byChange = true
+	return s.begin(tx)
+}
+
+// begin sends a transaction. One piece after an Ack cannot block, as the window is
+// empty then; anything else is sent by a goroutine of its own, so that the session
+// can end it.
+func (s *session) begin(tx transaction) error {
+	s.held, s.digest, s.heavy = tx.view, tx.digest, tx.heavy
+	s.out.resources, s.out.sent = 0, 0
+	s.deadline.Reset(s.server.cfg.AckTimeout)
+	if tx.small && !s.observer {
+		return s.sent(s.out.write(tx))
+	}
+	done := make(chan error, 1)
+	s.sending = done
+	go func() { done <- s.out.write(tx) }()
+	return nil
+}
+
+// sent takes note that the transaction was written.
+func (s *session) sent(err error) error {
+	s.sending = nil
+	s.dismiss()
+	if err != nil {
+		return err
+	}
+	s.count()
+	s.committed = s.out.nonce
+	s.record.Sent(s.held.Snapshot().Revision, s.out.resources, s.out.sent, s.heavy)
+	if s.observer {
+		s.rest()
+		return nil
+	}
+	s.awaiting = true
+	s.deadline.Reset(s.server.cfg.AckTimeout)
+	return nil
+}
+
+func (s *session) count() {
+	c := &s.server.counters
+	c.transactions.Add(1)
+	c.pieces.Add(s.out.nonce - s.committed)
+	c.resources.Add(uint64(s.out.resources))
+	c.bytes.Add(uint64(s.out.sent))
+	if s.heavy {
+		c.fullSyncs.Add(1)
+	}
+}
+
+// dismiss gives the slot for a full sync back.
+func (s *session) dismiss() {
+	if s.admitted {
+		s.admitted = false
+		s.server.admission.release()
+	}
+}
+
+// rest starts an observer's pause.
+func (s *session) rest() {
+	s.awaiting = false
+	s.deadline.Stop()
+	s.resting = time.After(s.server.cfg.ObserverInterval)
+}
+
+// late ends a stream whose subscriber does not receive or does not acknowledge.
+func (s *session) late() error {
+	s.server.counters.ackTimeouts.Add(1)
+	timeout := s.server.cfg.AckTimeout
+	if s.sending != nil {
+		return status.Errorf(codes.DeadlineExceeded, "a piece of revision %d could not be sent within %s", s.held.Snapshot().Revision, timeout)
+	}
+	return status.Errorf(codes.DeadlineExceeded, "revision %d (nonce %d) was not acknowledged within %s",
+		s.held.Snapshot().Revision, s.committed, timeout)
+}
+
+// close forgets the session.
+func (s *session) close(err error) {
+	s.dismiss()
+	s.server.streams.leave(s)
+	if s.observer {
+		s.server.counters.observers.Add(-1)
+	}
+	s.record.Close(status.Convert(err).Message())
+	if log := s.server.cfg.Logger; log.IsDebug() {
+		log.Debug("stream ended", "node", s.node.GetId(), "peer", s.peer, "reason", err)
+	}
+}
+
+// halfClosed makes the session an observer's.
+func (s *session) halfClosed() {
+	s.observer = true
+	s.server.counters.observers.Add(1)
+	s.server.streams.unclaim(s)
+	s.record.Close("the subscriber ended its side of the stream")
+	s.record = nil
+	if s.awaiting {
+		s.rest()
+	}
+}
+
+// handle takes a request after the first.
+func (s *session) handle(received request) error {
+	if errors.Is(received.err, io.EOF) {
+		s.halfClosed()
+		return nil
+	}
+	if received.err != nil {
+		return received.err
+	}
+	switch r := received.GetRequest().(type) {
+	case *discoveryv1.StreamDeltasRequest_Ack:
+		return s.ack(r.Ack)
+	case *discoveryv1.StreamDeltasRequest_Subscribe:
+		return status.Error(codes.InvalidArgument, "subscribe: expected ack: a stream has one subscription, with its first request")
+	default:
+		return status.Error(codes.InvalidArgument, "empty request: expected ack")
+	}
+}

@@ -1,0 +1,33 @@
+package discovery
+
+import "sync/atomic"
+
+// Stats counts what the server does, for metrics.
+type Stats struct {
+	// Streams and Observers are open now; observers are among the streams.
+	Streams, Observers int64
+	// The others only grow.
+	Transactions, FullSyncs, Pieces, Resources, Bytes uint64
+	Acks, Nacks, StaleAcks, DigestMismatches          uint64
+	// Refused counts streams that were sent away by admission.
+	Refused, Takeovers, AckTimeouts uint64
+}
+
+type counters struct {
+	streams, observers                                atomic.Int64
+	transactions, fullSyncs, pieces, resources, bytes atomic.Uint64
+	acks, nacks, staleAcks, digestMismatches          atomic.Uint64
+	refused, takeovers, ackTimeouts                   atomic.Uint64
+}
+
+// Stats returns the counts.
+func (s *Server) Stats() Stats {
+	c := &s.counters
+	return Stats{
+		Streams: c.streams.Load(), Observers: c.observers.Load(),
+		Transactions: c.transactions.Load(), FullSyncs: c.fullSyncs.Load(), Pieces: c.pieces.Load(),
+		Resources: c.resources.Load(), Bytes: c.bytes.Load(),
+		Acks: c.acks.Load(), Nacks: c.nacks.Load(), StaleAcks: c.staleAcks.Load(), DigestMismatches: c.digestMismatches.Load(),
+		Refused: c.refused.Load(), Takeovers: c.takeovers.Load(), AckTimeouts: c.ackTimeouts.Load(),
+	}
+}

@@ -1,0 +1,158 @@
+package discovery
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+	"github.com/portolan-net/portolan/api/resource"
+	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
+)
+
+// transaction is what leads a subscriber to a view.
+type transaction struct {
+	view snapshot.View
+	// digest is that of the view, for the subscribed kinds.
+	digest  uint64
+	resets  []*discoveryv1.ResetBucket
+	removed []resource.Name
+	entries iter.Seq[*snapshot.Entry]
+	// heavy is set if it carries much of the view: it has to be admitted.
+	heavy bool
+	// small is set if it is known to fit a piece.
+	small bool
+}
+
+// everything leads a subscriber that holds nothing, or that nothing is known of,
+// to the view.
+func everything(view snapshot.View, of kinds) transaction {
+	tx := transaction{view: view, digest: of.digest(view), entries: view.All(of.has), heavy: true}
+	for _, kind := range of.list() {
+		tx.resets = append(tx.resets, whole(kind))
+	}
+	return tx
+}
+
+// resumed leads a subscriber that holds what the digests say to the view, by
+// whole buckets.
+func resumed(view snapshot.View, of kinds, digests []*discoveryv1.KindDigest) (transaction, error) {
+	theirs := map[discoveryv1.Kind]resource.Digest{}
+	for _, digest := range digests {
+		kind := digest.GetKind()
+		if _, twice := theirs[kind]; twice {
+			return transaction{}, fmt.Errorf("resume.digests: %s occurs twice", resource.KindName(kind))
+		}
+		if err := resource.CheckBuckets(len(digest.GetBuckets())); err != nil {
+			return transaction{}, fmt.Errorf("resume.digests: %s: %w", resource.KindName(kind), err)
+		}
+		theirs[kind] = digest.GetBuckets()
+	}
+	tx := transaction{view: view}
+	for _, kind := range of.list() {
+		ours := view.Digest(kind)
+		tx.digest ^= ours.Sum()
+		held := theirs[kind]
+		if held == nil {
+			held = resource.Digest{0}
+		}
+		resets, err := differing(kind, ours, held)
+		if err != nil {
+			return transaction{}, err
+		}
+		tx.resets = append(tx.resets, resets...)
+		tx.heavy = tx.heavy || heavy(kind, resets)
+	}
+	tx.entries = inBuckets(view, tx.resets)
+	return tx, nil
+}
+
+func whole(kind discoveryv1.Kind) *discoveryv1.ResetBucket {
+	return &discoveryv1.ResetBucket{Kind: kind, Bucket: 0, Buckets: 1}
+}
+
+// differing returns the buckets in which a subscriber's digest differs. If that is
+// most of them the kind is one bucket.
+func differing(kind discoveryv1.Kind, ours, theirs resource.Digest) ([]*discoveryv1.ResetBucket, error) {
+	folded, err := ours.Fold(len(theirs))
+	if err != nil {
+		return nil, err
+	}
+	var resets []*discoveryv1.ResetBucket
+	for bucket := range folded {
+		if folded[bucket] != theirs[bucket] {
+			resets = append(resets, &discoveryv1.ResetBucket{Kind: kind, Bucket: uint32(bucket), Buckets: uint32(len(folded))})
+		}
+	}
+	if 4*len(resets) > 3*len(folded) {
+		return []*discoveryv1.ResetBucket{whole(kind)}, nil
+	}
+	return resets, nil
+}
+
+// heavy tells whether the resets cover more than a quarter of a kind of which a
+// cluster has many.
+func heavy(kind discoveryv1.Kind, resets []*discoveryv1.ResetBucket) bool {
+	if kind != discoveryv1.Kind_KIND_SERVICE && kind != discoveryv1.Kind_KIND_ENDPOINT_SET || len(resets) == 0 {
+		return false
+	}
+	return 4*len(resets) > int(resets[0].GetBuckets())
+}
+
+func inBuckets(view snapshot.View, resets []*discoveryv1.ResetBucket) iter.Seq[*snapshot.Entry] {
+	return func(yield func(*snapshot.Entry) bool) {
+		for _, reset := range resets {
+			for entry := range view.Bucket(reset.GetKind(), int(reset.GetBucket()), int(reset.GetBuckets())) {
+				if !yield(entry) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// smallChange is up to how many changed resources the digest is moved on by them
+// alone; beyond, it is cheaper to take it from the view.
+const smallChange = 32
+
+// difference leads a subscriber from one view to a later one. ok is false if the
+// change log no longer reaches back that far.
+func difference(old snapshot.View, digest uint64, view snapshot.View, of kinds, pieceBytes int) (tx transaction, empty, ok bool) {
+	set, removed, ok := view.Since(old)
+	if !ok {
+		return transaction{}, false, false
+	}
+	set = slices.DeleteFunc(set, func(e *snapshot.Entry) bool { return !of.has(e.Name.Kind) })
+	removed = slices.DeleteFunc(removed, func(n resource.Name) bool { return !of.has(n.Kind) })
+	tx = transaction{view: view, removed: removed, entries: slices.Values(set)}
+	if len(set)+len(removed) <= smallChange {
+		tx.digest = digest ^ movedBy(old, set, removed)
+	} else {
+		tx.digest = of.digest(view)
+	}
+	bytes := 0
+	for _, entry := range set {
+		bytes += len(entry.Frame)
+	}
+	tx.small = bytes <= pieceBytes && len(removed) <= smallChange
+	return tx, len(set)+len(removed) == 0, true
+}
+
+// movedBy returns by what the digest differs after the change.
+func movedBy(old snapshot.View, set []*snapshot.Entry, removed []resource.Name) uint64 {
+	var moved uint64
+	for _, entry := range set {
+		moved ^= contribution(old.Get(entry.Name)) ^ contribution(entry)
+	}
+	for _, name := range removed {
+		moved ^= contribution(old.Get(name))
+	}
+	return moved
+}
+
+func contribution(e *snapshot.Entry) uint64 {
+	if e == nil {
+		return 0
+	}
+	return resource.Mix(resource.NameHash(e.Name.Name), e.Version)
+}
