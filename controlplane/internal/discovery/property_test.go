@@ -40,6 +40,9 @@ func TestNodesHoldTheirViewsHoweverConnectionsBreak(t *testing.T) {
 				}
 				time.Sleep(time.Duration(rapid.IntRange(0, 300).Draw(rt, "ms")) * time.Millisecond)
 			}
+			// The last break is now: keepalive pings would use up what a cut left.
+			r.cut.Store(0)
+			r.cutConnections()
 			time.Sleep(30 * time.Second)
 			synctest.Wait()
 			for i, node := range names {
