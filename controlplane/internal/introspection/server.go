@@ -1,0 +1,174 @@
+package introspection
+
+import (
+	"context"
+	"slices"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
+	"github.com/portolan-net/portolan/controlplane/internal/model"
+	"github.com/portolan-net/portolan/controlplane/internal/nodes"
+	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
+)
+
+// Cluster is what is known of the cluster's objects.
+type Cluster interface {
+	// Nodes returns the cluster's Nodes.
+	Nodes() []*model.Node
+	// Problems returns the objects that could not be used.
+	Problems() []model.Problem
+}
+
+// Explainer tells why a node sees a Service as it does.
+type Explainer interface {
+	// Explain returns one line a decision, and every endpoint of the Service. Its
+	// errors may have a gRPC status.
+	Explain(node string, service model.Key) (decisions []string, candidates []*introspectionv1.Candidate, err error)
+}
+
+// Config is what the service reads from. All of it is required.
+type Config struct {
+	Snapshots *snapshot.Store
+	Nodes     *nodes.Registry
+	Cluster   Cluster
+	Explainer Explainer
+}
+
+// Server is the IntrospectionService.
+type Server struct {
+	introspectionv1.UnimplementedIntrospectionServiceServer
+	cfg Config
+}
+
+// New returns a server.
+func New(cfg Config) *Server { return &Server{cfg: cfg} }
+
+// Register adds the IntrospectionService to a gRPC server.
+func Register(registrar grpc.ServiceRegistrar, server *Server) {
+	introspectionv1.RegisterIntrospectionServiceServer(registrar, server)
+}
+
+// ListNodes lists the nodes that are or were connected.
+func (s *Server) ListNodes(_ context.Context, request *introspectionv1.ListNodesRequest) (*introspectionv1.ListNodesResponse, error) {
+	response := &introspectionv1.ListNodesResponse{Revision: s.revision()}
+	for _, node := range s.cfg.Nodes.List() {
+		state := node.State(response.GetRevision())
+		if wanted := request.GetStates(); len(wanted) == 0 || slices.Contains(wanted, state) {
+			response.Nodes = append(response.Nodes, nodeStatus(&node, response.GetRevision()))
+		}
+	}
+	return response, nil
+}
+
+// GetView returns what a node should hold now.
+func (s *Server) GetView(_ context.Context, request *introspectionv1.GetViewRequest) (*introspectionv1.GetViewResponse, error) {
+	view, err := s.view(request.GetNode())
+	if err != nil {
+		return nil, err
+	}
+	reader := viewReader{view: view}
+	response := &introspectionv1.GetViewResponse{Revision: view.Snapshot().Revision}
+	if response.NodeConfig, err = reader.nodeConfig(); err != nil {
+		return nil, err
+	}
+	if response.ClusterConfig, err = reader.clusterConfig(); err != nil {
+		return nil, err
+	}
+	if len(request.GetServices()) == 0 {
+		response.Services, err = reader.all()
+		return response, err
+	}
+	for _, name := range request.GetServices() {
+		service, err := reader.service(model.ParseKey(name).String())
+		if err != nil {
+			return nil, err
+		}
+		response.Services = append(response.Services, service)
+	}
+	return response, nil
+}
+
+// ExplainService tells why a node sees a Service as it does.
+func (s *Server) ExplainService(_ context.Context, request *introspectionv1.ExplainServiceRequest) (*introspectionv1.ExplainServiceResponse, error) {
+	if request.GetService() == "" {
+		return nil, status.Error(codes.InvalidArgument, `service is empty: expected "namespace/name"`)
+	}
+	view, err := s.view(request.GetNode())
+	if err != nil {
+		return nil, err
+	}
+	key := model.ParseKey(request.GetService())
+	reader := viewReader{view: view}
+	response := &introspectionv1.ExplainServiceResponse{Revision: view.Snapshot().Revision}
+	response.View, err = reader.service(key.String())
+	if err != nil && status.Code(err) != codes.NotFound {
+		return nil, err
+	}
+	missing := err
+	response.Decisions, response.Candidates, err = s.cfg.Explainer.Explain(request.GetNode(), key)
+	switch {
+	case missing != nil && (err != nil || len(response.GetDecisions()) == 0):
+		return nil, missing
+	case err != nil:
+		return nil, withStatus(err)
+	}
+	if node, ok := s.cfg.Nodes.Get(request.GetNode()); ok {
+		response.Node = nodeStatus(&node, response.GetRevision())
+	}
+	return response, nil
+}
+
+// ListProblems lists the objects that could not be used.
+func (s *Server) ListProblems(context.Context, *introspectionv1.ListProblemsRequest) (*introspectionv1.ListProblemsResponse, error) {
+	response := &introspectionv1.ListProblemsResponse{}
+	for _, p := range s.cfg.Cluster.Problems() {
+		response.Problems = append(response.Problems, &introspectionv1.Problem{
+			Object: p.Object, Field: p.Field, Value: p.Value, Message: p.Message,
+		})
+	}
+	return response, nil
+}
+
+func (s *Server) revision() uint64 {
+	if current := s.cfg.Snapshots.Current(); current != nil {
+		return current.Revision
+	}
+	return 0
+}
+
+// view returns the view of a node that the cluster has or that has connected, or
+// of no node in particular.
+func (s *Server) view(node string) (snapshot.View, error) {
+	current := s.cfg.Snapshots.Current()
+	if current == nil {
+		return snapshot.View{}, status.Error(codes.Unavailable, "not synced: the control plane has not read the whole cluster yet")
+	}
+	if node == "" {
+		return current.View(""), nil
+	}
+	names := map[string]struct{}{}
+	for _, n := range s.cfg.Cluster.Nodes() {
+		names[n.Name] = struct{}{}
+	}
+	if _, known := names[node]; known {
+		return current.View(node), nil
+	}
+	if _, connected := s.cfg.Nodes.Get(node); connected {
+		return current.View(node), nil
+	}
+	for _, n := range s.cfg.Nodes.List() {
+		names[n.Node] = struct{}{}
+	}
+	return snapshot.View{}, notFound("node", node, names)
+}
+
+// withStatus gives an error without a gRPC status one.
+func withStatus(err error) error {
+	if _, ok := status.FromError(err); ok {
+		return err
+	}
+	return status.Error(codes.Internal, err.Error())
+}
