@@ -64,7 +64,7 @@ func (d *Driver) Run(ctx context.Context) error {
 		case <-d.Cluster.Changed():
 		}
 		begun := time.Now()
-		if err := d.round(begun); err != nil {
+		if err := d.Round(); err != nil {
 			return err
 		}
 		if !sleep(ctx, pause(time.Since(begun))) {
@@ -89,7 +89,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func (d *Driver) round(begun time.Time) error {
+// Round compiles what has changed, once. It must not run beside Run.
+func (d *Driver) Round() error {
+	begun := time.Now()
 	d.pending = merge(d.pending, d.Cluster.Take())
 	if !d.pending.Synced {
 		return nil

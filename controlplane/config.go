@@ -1,0 +1,43 @@
+package controlplane
+
+import (
+	"fmt"
+	"io"
+
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+	"github.com/portolan-net/portolan/controlplane/internal/compile"
+	"github.com/portolan-net/portolan/controlplane/internal/proxyconfig"
+)
+
+// Reader is a source of random bytes.
+type Reader = io.Reader
+
+// ProxyConfig says how the nodes are configured.
+type ProxyConfig struct {
+	// ProxyConfigPath is a KubeProxyConfiguration file; empty means defaults.
+	ProxyConfigPath string
+	// Mode overrides the file's: "nftables", or empty.
+	Mode string
+}
+
+// settings returns the nodes' settings and what in the file has no effect.
+func (c ProxyConfig) settings() (compile.Settings, []string, error) {
+	config := proxyconfig.Config{Settings: compile.DefaultSettings()}
+	if c.ProxyConfigPath != "" {
+		var err error
+		if config, err = proxyconfig.ReadFile(c.ProxyConfigPath); err != nil {
+			return compile.Settings{}, nil, err
+		}
+	}
+	switch c.Mode {
+	case "":
+	case "nftables":
+		config.Settings.Mode = discoveryv1.ProxyMode_PROXY_MODE_NFTABLES
+	default:
+		return compile.Settings{}, nil, fmt.Errorf("mode %q: expected nftables", c.Mode)
+	}
+	if config.Settings.Mode != discoveryv1.ProxyMode_PROXY_MODE_NFTABLES {
+		return compile.Settings{}, nil, fmt.Errorf("mode ipvs in %s: this version has the nftables data plane only; choose it in spite of the file with --mode nftables", c.ProxyConfigPath)
+	}
+	return config.Settings, config.Warnings, nil
+}
