@@ -1,0 +1,67 @@
+package kube
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/portolan-net/portolan/controlplane/internal/objects"
+)
+
+// strip drops what package objects does not read, so that the initial state of a
+// large cluster, which is held for a moment, is small. It changes the object.
+func strip(object any) (any, error) {
+	switch o := object.(type) {
+	case *corev1.Service:
+		o.ObjectMeta = stripMeta(o.ObjectMeta, objects.LabelProxyName)
+		o.Spec.Selector = nil
+		o.Status = corev1.ServiceStatus{LoadBalancer: o.Status.LoadBalancer}
+	case *discoveryv1.EndpointSlice:
+		o.ObjectMeta = stripMeta(o.ObjectMeta, discoveryv1.LabelServiceName, objects.LabelHeadless)
+		for i := range o.Endpoints {
+			stripEndpoint(&o.Endpoints[i])
+		}
+	case *corev1.Node:
+		labels := o.Labels
+		o.ObjectMeta = stripMeta(o.ObjectMeta)
+		o.Labels = labels
+		o.Spec = corev1.NodeSpec{PodCIDR: o.Spec.PodCIDR, PodCIDRs: o.Spec.PodCIDRs}
+		o.Status = corev1.NodeStatus{Addresses: o.Status.Addresses}
+	case *networkingv1.ServiceCIDR:
+		o.ObjectMeta = stripMeta(o.ObjectMeta)
+		o.Status = networkingv1.ServiceCIDRStatus{}
+	}
+	return object, nil
+}
+
+func stripEndpoint(e *discoveryv1.Endpoint) {
+	e.TargetRef, e.Hostname, e.DeprecatedTopology = nil, nil, nil
+	if len(e.Addresses) > 1 {
+		e.Addresses = e.Addresses[:1:1]
+	}
+}
+
+// stripMeta keeps what identifies and orders objects, the labels, and our
+// annotation.
+func stripMeta(m metav1.ObjectMeta, labels ...string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{
+		Namespace: m.Namespace, Name: m.Name,
+		ResourceVersion: m.ResourceVersion, CreationTimestamp: m.CreationTimestamp,
+		Labels:      keep(m.Labels, labels...),
+		Annotations: keep(m.Annotations, objects.AnnotationScheduler),
+	}
+}
+
+func keep(from map[string]string, keys ...string) map[string]string {
+	var kept map[string]string
+	for _, key := range keys {
+		if value, ok := from[key]; ok {
+			if kept == nil {
+				kept = map[string]string{}
+			}
+			kept[key] = value
+		}
+	}
+	return kept
+}
