@@ -5,7 +5,8 @@ package main
 import (
 	"os"
 
+	"github.com/portolan-net/portolan/cmd/internal/program"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/root"
 )
 
-func main() { os.Exit(root.Run(os.Args[1:])) }
+func main() { os.Exit(program.Run(root.Command())) }

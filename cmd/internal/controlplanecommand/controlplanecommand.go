@@ -1,0 +1,120 @@
+// Package controlplanecommand is the command line of portolan-controlplane.
+package controlplanecommand
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/portolan-net/portolan/cmd/internal/kubelogging"
+	"github.com/portolan-net/portolan/cmd/internal/logging"
+	"github.com/portolan-net/portolan/cmd/internal/tlsflags"
+	"github.com/portolan-net/portolan/cmd/internal/version"
+	"github.com/portolan-net/portolan/controlplane"
+)
+
+type options struct {
+	logging    logging.Flags
+	tls        tlsflags.Flags
+	config     controlplane.ProxyConfig
+	manifests  string
+	kubeconfig string
+	cluster    string
+	listen     string
+	admin      string
+	metrics    string
+}
+
+// New returns the command.
+func New() *cobra.Command {
+	var o options
+	command := &cobra.Command{
+		Use:   "portolan-controlplane [flags]",
+		Short: "Watch a cluster and tell every node what to do",
+		Long: `Watch a cluster and tell every node what to do.
+
+The source is a directory of manifests (--manifests), an API server outside
+(--kubeconfig), or the API server of the cluster that the process runs in.
+Nothing is served before the source has delivered everything once, and nodes keep
+their rules while no control plane runs.`,
+		Example: `  portolan-controlplane --manifests cluster/ --listen 127.0.0.1:9440
+  portolan-controlplane --kubeconfig ~/.kube/config --config kube-proxy.yaml \
+    --tls-ca-file ca.crt --tls-cert-file server.crt --tls-key-file server.key`,
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error { return o.run(command.Context()) },
+	}
+	flags := command.Flags()
+	flags.StringVar(&o.manifests, "manifests", "", "file or directory of manifests to serve instead of an API server's objects")
+	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig of the API server (default: that of the cluster around the process)")
+	flags.StringVar(&o.cluster, "cluster", "default", "name of the cluster, the same for all replicas")
+	flags.StringVar(&o.config.ProxyConfigPath, "config", "", "kube-proxy configuration file (KubeProxyConfiguration) for the nodes")
+	flags.StringVar(&o.config.Mode, "mode", "", "data plane, whatever the configuration says: nftables")
+	flags.StringVar(&o.listen, "listen", "0.0.0.0:9440", "where agents connect")
+	flags.StringVar(&o.admin, "admin-listen", "127.0.0.1:9441", "where portolan and grpcurl ask (loopback host:port, or unix:PATH); empty means nowhere")
+	flags.StringVar(&o.metrics, "metrics-listen", "127.0.0.1:9442", "where to serve /metrics, /healthz and /readyz; empty means nowhere")
+	o.tls.Register(flags, "agents")
+	o.logging.Register(flags)
+	return command
+}
+
+func (o *options) run(ctx context.Context) error {
+	logger, err := o.logging.New("portolan-controlplane", os.Stderr)
+	if err != nil {
+		return err
+	}
+	kubelogging.SendTo(logger.Named("client-go"))
+	config := controlplane.Config{
+		Manifests: o.manifests, Kubeconfig: o.kubeconfig, ClusterID: o.cluster, ProxyConfig: o.config,
+		Version: version.String(), Logger: logger, Rand: rand.Reader,
+	}
+	if config.Agents, err = listen(ctx, "--listen", o.listen); err != nil {
+		return err
+	}
+	if config.Credentials, err = o.tls.Server(config.Agents.Addr()); err != nil {
+		return err
+	}
+	if config.Admin, err = o.listenAdmin(ctx); err != nil {
+		return err
+	}
+	if o.metrics != "" {
+		if config.Metrics, err = listen(ctx, "--metrics-listen", o.metrics); err != nil {
+			return err
+		}
+	}
+	logger.Info("control plane started", "agents", o.listen, "admin", o.admin, "version", config.Version)
+	return controlplane.Run(ctx, config)
+}
+
+// listenAdmin listens where only this machine can connect: the admin listener has
+// no authentication.
+func (o *options) listenAdmin(ctx context.Context) (net.Listener, error) {
+	if o.admin == "" {
+		return nil, nil
+	}
+	listener, err := listen(ctx, "--admin-listen", o.admin)
+	if err != nil {
+		return nil, err
+	}
+	if tcp, ok := listener.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
+		_ = listener.Close()
+		return nil, fmt.Errorf("--admin-listen %s: expected a loopback address or unix:PATH, because there is no authentication", o.admin)
+	}
+	return listener, nil
+}
+
+func listen(ctx context.Context, flag, address string) (net.Listener, error) {
+	network := "tcp"
+	if path, found := strings.CutPrefix(address, "unix:"); found {
+		network, address = "unix", path
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, network, address)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", flag, address, err)
+	}
+	return listener, nil
+}

@@ -1,0 +1,12 @@
+// Command portolan-agent keeps a node's kernel equal to what the control plane
+// says.
+package main
+
+import (
+	"os"
+
+	"github.com/portolan-net/portolan/cmd/internal/program"
+	"github.com/portolan-net/portolan/cmd/internal/agentcommand"
+)
+
+func main() { os.Exit(program.Run(agentcommand.New())) }

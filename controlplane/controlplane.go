@@ -1,0 +1,209 @@
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/admin"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/status"
+
+	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
+	"github.com/portolan-net/portolan/controlplane/internal/admission"
+	"github.com/portolan-net/portolan/controlplane/internal/cluster"
+	"github.com/portolan-net/portolan/controlplane/internal/compile"
+	"github.com/portolan-net/portolan/controlplane/internal/discovery"
+	"github.com/portolan-net/portolan/controlplane/internal/introspection"
+	"github.com/portolan-net/portolan/controlplane/internal/kube"
+	"github.com/portolan-net/portolan/controlplane/internal/manifest"
+	"github.com/portolan-net/portolan/controlplane/internal/metrics"
+	"github.com/portolan-net/portolan/controlplane/internal/model"
+	"github.com/portolan-net/portolan/controlplane/internal/nodes"
+	"github.com/portolan-net/portolan/controlplane/internal/round"
+	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
+)
+
+// Config says where a control plane finds what it needs.
+type Config struct {
+	// Manifests is a file or directory of Kubernetes objects to serve. If it is
+	// empty, the API server of Kubeconfig is the source, or, if that is empty too,
+	// that of the cluster that the process runs in.
+	Manifests  string
+	Kubeconfig string
+	// ClusterID is the same on all replicas of one cluster.
+	ClusterID string
+	ProxyConfig
+
+	// Agents is where agents connect; nil serves none. Credentials are its TLS.
+	Agents      net.Listener
+	Credentials credentials.TransportCredentials
+	// Admin is where people ask, in plaintext; it must be a local listener.
+	Admin net.Listener
+	// Metrics is where Prometheus and probes ask; nil serves none.
+	Metrics net.Listener
+
+	Version string
+	Logger  hclog.Logger
+	Rand    Reader
+}
+
+// drainTime is how long streams have to end when the control plane stops.
+const drainTime = 2 * time.Second
+
+// controlPlane is the parts, wired.
+type controlPlane struct {
+	Config
+	settings  compile.Settings
+	objects   *cluster.Store
+	snapshots *snapshot.Store
+	discovery *discovery.Server
+	intro     *introspection.Server
+	metrics   *metrics.Metrics
+	driver    *round.Driver
+	health    *health.Server
+}
+
+// Run serves until the context ends.
+func Run(ctx context.Context, config Config) error {
+	c, err := assemble(config)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return c.source(ctx) })
+	group.Go(func() error { return c.driver.Run(ctx) })
+	group.Go(func() error { c.discovery.ReportHealth(ctx, c.health); return nil })
+	if config.Agents != nil {
+		group.Go(func() error { return c.serve(ctx, config.Agents, c.agentServer()) })
+	}
+	if config.Admin != nil {
+		group.Go(func() error { return c.serve(ctx, config.Admin, c.adminServer()) })
+	}
+	if config.Metrics != nil {
+		group.Go(func() error { return metrics.Serve(ctx, config.Metrics, c.metrics.Handler()) })
+	}
+	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	config.Logger.Info("control plane stopped; nodes keep their rules")
+	return nil
+}
+
+func assemble(config Config) (*controlPlane, error) {
+	settings, warnings, err := config.settings()
+	if err != nil {
+		return nil, err
+	}
+	for _, warning := range warnings {
+		config.Logger.Warn(warning)
+	}
+	c := &controlPlane{
+		Config: config, settings: settings, objects: cluster.NewStore(),
+		snapshots: snapshot.NewStore(time.Now), health: health.NewServer(),
+	}
+	registry := nodes.NewRegistry(nodes.Config{Now: time.Now, Known: func(node string) bool { return c.objects.Node(node) != nil }})
+	c.metrics = metrics.New(metrics.Config{
+		Cluster: c.objects, Snapshots: c.snapshots, Nodes: registry, Version: config.Version,
+		Stats: func() discovery.Stats { return c.discovery.Stats() },
+	})
+	c.discovery, err = discovery.New(discovery.Config{
+		Snapshots: c.snapshots, Nodes: registry, Logger: config.Logger.Named("discovery"),
+		Observe: c.metrics.Acknowledged, Now: time.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.intro = introspection.New(introspection.Config{Snapshots: c.snapshots, Nodes: registry, Cluster: c.objects, Explainer: explainer{c.objects}})
+	c.driver = round.New(round.Config{
+		Cluster: c.objects, Snapshots: c.snapshots, Settings: settings,
+		Logger: config.Logger.Named("compile"), Observe: c.metrics.Round,
+	})
+	return c, nil
+}
+
+// source feeds the cluster store until the context ends.
+func (c *controlPlane) source(ctx context.Context) error {
+	writer := admission.NewWriter(c.objects, c.Logger.Named("admission"))
+	if c.Manifests == "" {
+		return kube.Run(ctx, kube.Config{Kubeconfig: c.Kubeconfig, ClusterID: c.ClusterID, Logger: c.Logger.Named("kube"), Writer: writer})
+	}
+	source, err := manifest.New(manifest.Config{Path: c.Manifests, Writer: writer, Logger: c.Logger.Named("manifest"), Rand: c.Rand})
+	if err != nil {
+		return err
+	}
+	return source.Watch(ctx)
+}
+
+// agentServer serves agents; it has no reflection, so that an unauthenticated
+// peer learns nothing.
+func (c *controlPlane) agentServer() *grpc.Server {
+	options := discovery.ServerOptions()
+	if c.Credentials != nil {
+		options = append(options, grpc.Creds(c.Credentials))
+	}
+	server := grpc.NewServer(options...)
+	discovery.Register(server, c.discovery)
+	healthpb.RegisterHealthServer(server, c.health)
+	return server
+}
+
+// adminServer serves people: the same streams, answers, and what gRPC tools ask.
+func (c *controlPlane) adminServer() *grpc.Server {
+	server := grpc.NewServer(discovery.ServerOptions()...)
+	discovery.Register(server, c.discovery)
+	introspection.Register(server, c.intro)
+	healthpb.RegisterHealthServer(server, c.health)
+	reflection.Register(server)
+	if _, err := admin.Register(server); err != nil {
+		c.Logger.Warn("no channelz", "error", err)
+	}
+	return server
+}
+
+// serve serves until the context ends, then ends streams, which sends agents to
+// another replica.
+func (c *controlPlane) serve(ctx context.Context, listener net.Listener, server *grpc.Server) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := server.Serve(listener); err != nil {
+			return fmt.Errorf("serving gRPC on %s: %w", listener.Addr(), err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		c.discovery.Shutdown()
+		drained := time.AfterFunc(drainTime, server.Stop)
+		server.GracefulStop()
+		drained.Stop()
+		return nil
+	})
+	return group.Wait()
+}
+
+// explainer answers from the objects themselves.
+type explainer struct{ objects *cluster.Store }
+
+// Explain implements introspection.Explainer.
+func (e explainer) Explain(node string, key model.Key) ([]string, []*introspectionv1.Candidate, error) {
+	service, slices := e.objects.Service(key)
+	if service == nil {
+		return nil, nil, status.Errorf(codes.NotFound, "Service %s is not proxied", key)
+	}
+	zone := ""
+	if found := e.objects.Node(node); found != nil {
+		zone = found.Zone
+	}
+	decisions, candidates := compile.Explain(service, slices, node, zone)
+	return decisions, candidates, nil
+}

@@ -1,0 +1,170 @@
+// Package metrics holds the control plane's metrics and serves them, with
+// /healthz (the process lives) and /readyz (it serves).
+package metrics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
+	"github.com/portolan-net/portolan/controlplane/internal/cluster"
+	"github.com/portolan-net/portolan/controlplane/internal/discovery"
+	"github.com/portolan-net/portolan/controlplane/internal/nodes"
+	"github.com/portolan-net/portolan/controlplane/internal/round"
+	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
+)
+
+// Config is what metrics are read from.
+type Config struct {
+	Cluster   *cluster.Store
+	Snapshots *snapshot.Store
+	Nodes     *nodes.Registry
+	// Stats is asked at each scrape.
+	Stats   func() discovery.Stats
+	Version string
+}
+
+// Metrics is the control plane's metrics registry. It is safe for concurrent use.
+type Metrics struct {
+	cfg         Config
+	registry    *prometheus.Registry
+	compile     prometheus.Histogram
+	convergence prometheus.Histogram
+	apply       prometheus.Histogram
+	nacks       prometheus.Counter
+}
+
+// New returns metrics.
+func New(cfg Config) *Metrics {
+	durations := prometheus.ExponentialBuckets(0.0005, 2, 18)
+	m := &Metrics{
+		cfg: cfg, registry: prometheus.NewRegistry(),
+		compile: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "portolan_compile_duration_seconds", Help: "Time of a round that made a new revision.", Buckets: durations}),
+		convergence: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "portolan_convergence_seconds", Help: "Time from the commit of a revision to a node's acknowledgement, after its kernel holds it.", Buckets: durations}),
+		apply: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "portolan_node_apply_duration_seconds", Help: "Time that nodes say they took to apply a transaction.", Buckets: durations}),
+		nacks: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "portolan_nacks_total", Help: "Transactions that a node could not apply whole."}),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "portolan_build_info", Help: "Always 1; the label says which version runs.", ConstLabels: prometheus.Labels{"version": cfg.Version}})
+	build.Set(1)
+	m.registry.MustRegister(m.compile, m.convergence, m.apply, m.nacks, build, &now{cfg},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Round notes a round that made a revision.
+func (m *Metrics) Round(r round.Result) { m.compile.Observe(r.Duration.Seconds()) }
+
+// Acknowledged notes a node's answer.
+func (m *Metrics) Acknowledged(a discovery.Acknowledged) {
+	m.apply.Observe(a.Apply.Seconds())
+	if a.Failed {
+		m.nacks.Inc()
+		return
+	}
+	if a.SinceCommit > 0 {
+		m.convergence.Observe(a.SinceCommit.Seconds())
+	}
+}
+
+// now exports what is true when it is asked.
+type now struct{ cfg Config }
+
+var (
+	revisionDesc  = prometheus.NewDesc("portolan_revision", "The current revision, as this replica counts.", nil, nil)
+	resourcesDesc = prometheus.NewDesc("portolan_resources", "Resources of all scopes in the current revision.", nil, nil)
+	problemsDesc  = prometheus.NewDesc("portolan_problems", "Objects, or parts of objects, that are not in force.", nil, nil)
+	nodesDesc     = prometheus.NewDesc("portolan_nodes", "Nodes by state.", []string{"state"}, nil)
+	streamsDesc   = prometheus.NewDesc("portolan_streams", "Open streams.", nil, nil)
+	sentDesc      = prometheus.NewDesc("portolan_sent_resources_total", "Resources sent.", nil, nil)
+	bytesDesc     = prometheus.NewDesc("portolan_sent_bytes_total", "Bytes of resources sent.", nil, nil)
+	fullDesc      = prometheus.NewDesc("portolan_full_syncs_total", "Views sent whole.", nil, nil)
+	mismatchDesc  = prometheus.NewDesc("portolan_digest_mismatches_total", "Acknowledgements whose digest was not ours.", nil, nil)
+	refusedDesc   = prometheus.NewDesc("portolan_refused_streams_total", "Streams that were sent away because too many nodes were being synced.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (n *now) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{revisionDesc, resourcesDesc, problemsDesc, nodesDesc, streamsDesc, sentDesc, bytesDesc, fullDesc, mismatchDesc, refusedDesc} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (n *now) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	counter := func(d *prometheus.Desc, v uint64) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v))
+	}
+	revision := uint64(0)
+	if current := n.cfg.Snapshots.Current(); current != nil {
+		revision = current.Revision
+		gauge(resourcesDesc, float64(current.Len()))
+	}
+	gauge(revisionDesc, float64(revision))
+	gauge(problemsDesc, float64(len(n.cfg.Cluster.Problems())))
+	states := map[introspectionv1.SyncState]int{}
+	for _, node := range n.cfg.Nodes.List() {
+		states[node.State(revision)]++
+	}
+	for number, name := range introspectionv1.SyncState_name {
+		if number != 0 {
+			gauge(nodesDesc, float64(states[introspectionv1.SyncState(number)]), strings.ToLower(strings.TrimPrefix(name, "SYNC_STATE_")))
+		}
+	}
+	stats := n.cfg.Stats()
+	gauge(streamsDesc, float64(stats.Streams))
+	counter(sentDesc, stats.Resources)
+	counter(bytesDesc, stats.Bytes)
+	counter(fullDesc, stats.FullSyncs)
+	counter(mismatchDesc, stats.DigestMismatches)
+	counter(refusedDesc, stats.Refused)
+}
+
+// Handler serves /metrics, /healthz and /readyz.
+func (m *Metrics) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if m.cfg.Snapshots.Current() == nil {
+			http.Error(w, "not ready: the source has not delivered everything yet", http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = fmt.Fprintln(w, "ok")
+	})
+	return mux
+}
+
+// Serve serves a handler until the context ends.
+func Serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		return server.Close()
+	})
+	return group.Wait()
+}
