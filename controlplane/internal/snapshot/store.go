@@ -252,7 +252,8 @@ func (t *Tx) Commit(source model.SourceVersion) (*Snapshot, int) {
 			delete(t.store.owned, owner)
 		}
 	}
-	t.store.seen.Store(&source)
+	// Last, so that whoever sees the source's point also sees its snapshot.
+	defer t.store.seen.Store(&source)
 	if changed == 0 && current != nil {
 		return current, 0
 	}

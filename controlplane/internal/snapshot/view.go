@@ -83,13 +83,14 @@ func (v View) Bucket(kind discoveryv1.Kind, bucket, buckets int) iter.Seq[*Entry
 // them, that no more specific scope overrides.
 func (v View) walk(scope Scope, kind discoveryv1.Kind, bucket int, all bool, yield func(*Entry) bool) bool {
 	prefix := appendKind(scopePrefix(scope), kind)
+	overridden := scope == (Scope{}) && v.snapshot.overlay[v.zone][kind] != nil
 	if !all {
 		prefix = appendBucket(prefix, bucket)
 	}
 	iterator := v.snapshot.tree.Root().Iterator()
 	iterator.SeekPrefix(prefix)
 	for _, entry, ok := iterator.Next(); ok; _, entry, ok = iterator.Next() {
-		if scope == (Scope{}) && v.zone != "" && v.snapshot.lookup(Scope{Zone: v.zone}, entry.Name) != nil {
+		if overridden && v.snapshot.lookup(Scope{Zone: v.zone}, entry.Name) != nil {
 			continue
 		}
 		if !yield(entry) {

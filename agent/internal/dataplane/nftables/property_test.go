@@ -1,0 +1,291 @@
+package nftables
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
+	"pgregory.net/rapid"
+
+	"github.com/portolan-net/portolan/agent/internal/ruleset"
+)
+
+// kernelElements reads every element of our tables back with the library.
+func kernelElements(t *rapid.T, plane *Plane) map[string]string {
+	found := map[string]string{}
+	for _, l := range plane.families {
+		for _, spec := range l.family.setSpecs() {
+			if spec.interval || spec.dynamic {
+				continue
+			}
+			members, err := plane.conn.GetSetElements(l.sets[spec.name])
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range members {
+				value := string(m.Val)
+				if spec.verdict {
+					value = verdictText(m.Val)
+				}
+				found[fmt.Sprintf("%s %s %x", l.family, spec.name, m.Key)] = fmt.Sprintf("%x", value)
+			}
+		}
+	}
+	return found
+}
+
+// verdictText finds the chain in the raw bytes of a verdict, or "drop".
+func verdictText(raw []byte) string {
+	text := strings.Trim(strings.ToValidUTF8(string(raw), "\x00"), "\x00")
+	fields := strings.FieldsFunc(text, func(r rune) bool { return r < '!' || r > '~' })
+	longest := dropVerdict
+	for _, field := range fields {
+		if strings.Contains(field, "-") || field == rejectChain {
+			longest = field
+		}
+	}
+	return longest
+}
+
+// wantElements says what the kernel must hold, from the table alone.
+func wantElements(plane *Plane, table *ruleset.Table) map[string]string {
+	want := map[string]string{}
+	for _, l := range plane.families {
+		b := newBatch()
+		for f := range table.Frontends() {
+			if f.Addr.Is6() == l.family.is6 {
+				b.all(f)
+			}
+		}
+		for addr := range table.ClusterIPs() {
+			if addr.Is6() == l.family.is6 {
+				b.add(element{set: clusterIPs, key: string(addr.AsSlice())})
+			}
+		}
+		for h := range table.Hairpins() {
+			if h.Endpoint.Addr().Is6() == l.family.is6 {
+				b.add(element{set: hairpin, key: hairpinKey(h)})
+			}
+		}
+		for _, spec := range l.family.setSpecs() {
+			for _, e := range b.added[spec.name] {
+				if !spec.interval {
+					want[fmt.Sprintf("%s %s %x", l.family, spec.name, e.key)] = fmt.Sprintf("%x", e.value)
+				}
+			}
+		}
+	}
+	return want
+}
+
+// TestTheKernelFollowsTheTable drives random Services through Apply, with and
+// without Collect, and compares the kernel's content with the table's.
+func TestTheKernelFollowsTheTable(t *testing.T) {
+	plane := open(t)
+	rapid.Check(t, func(t *rapid.T) {
+		ctx := context.Background()
+		table := ruleset.NewTable()
+		table.SetEnvironment(testEnvironment)
+		if err := plane.Replace(ctx, testSettings, table); err != nil {
+			t.Fatal(err)
+		}
+		for range rapid.IntRange(1, 6).Draw(t, "steps") {
+			v := randomView(t)
+			changes := update(table, v)
+			spareBefore := len(plane.families[0].spare)
+			if err := plane.Apply(ctx, &changes); err != nil {
+				t.Fatalf("applying %v (%d spares before): %v", changes, spareBefore, err)
+			}
+			checkSpares(t, plane, table)
+			if rapid.Bool().Draw(t, "collect") {
+				if _, err := plane.Collect(ctx); err != nil {
+					t.Fatal(err)
+				}
+				compare(t, plane, table)
+			}
+		}
+		if _, err := plane.Collect(ctx); err != nil {
+			t.Fatal(err)
+		}
+		compare(t, plane, table)
+		if err := plane.Replace(ctx, testSettings, table); err != nil {
+			t.Fatal(err)
+		}
+		compare(t, plane, table)
+	})
+}
+
+func compare(t *rapid.T, plane *Plane, table *ruleset.Table) {
+	if diff := cmp.Diff(wantElements(plane, table), kernelElements(t, plane)); diff != "" {
+		t.Fatalf("the kernel differs from the table (-want +kernel)\n%s", diff)
+	}
+}
+
+// checkSpares checks that spare slots of frontends that still have backends lead
+// to one of them.
+func checkSpares(t *rapid.T, plane *Plane, table *ruleset.Table) {
+	valid := map[string][]string{}
+	for f := range table.Frontends() {
+		for set, list := range map[string][]netip.AddrPort{endpoints: f.Backends, localEndpoints: f.LocalBackends} {
+			for _, b := range list {
+				key := set + frontendKey(f.Key)
+				valid[key] = append(valid[key], backendValue(b))
+			}
+		}
+	}
+	for _, l := range plane.families {
+		for id, e := range l.spare {
+			list := valid[id.set+id.key[:len(id.key)-4]]
+			if len(list) > 0 && !slices.Contains(list, e.value) {
+				t.Fatalf("spare slot %x of %s leads to an endpoint that is no longer valid", id.key, id.set)
+			}
+		}
+	}
+}
+
+func randomView(t *rapid.T) ruleset.View {
+	if rapid.IntRange(0, 5).Draw(t, "gone") == 0 {
+		return ruleset.View{}
+	}
+	pool := []string{"10.244.1.1", "10.244.1.2", "10.244.1.3", "10.244.2.1", "10.244.2.2", "fd00:10:244:1::1", "fd00:10:244:1::2", "fd00:10:244:2::1"}
+	v := view(rapid.SliceOfNDistinct(rapid.SampledFrom(pool), 0, len(pool), rapid.ID[string]).Draw(t, "endpoints")...)
+	v.Service.ExternalLocal = rapid.Bool().Draw(t, "external local")
+	v.Service.InternalLocal = rapid.Bool().Draw(t, "internal local")
+	v.Service.Affinity = rapid.SampledFrom([]time.Duration{0, time.Hour, 3 * time.Hour}).Draw(t, "affinity")
+	if rapid.Bool().Draw(t, "without ranges") {
+		v.Service.SourceRanges = nil
+	}
+	if rapid.Bool().Draw(t, "single family") {
+		v.Service.ClusterIPs = v.Service.ClusterIPs[:1]
+	}
+	return v
+}
+
+func TestAnotherAgentAdoptsTheSkeleton(t *testing.T) {
+	plane, table := open(t), ruleset.NewTable()
+	table.SetEnvironment(testEnvironment)
+	var many []string
+	for i := range readyPicks + 3 {
+		many = append(many, fmt.Sprintf("10.244.9.%d", i+1))
+	}
+	update(table, view(many...))
+	ctx := context.Background()
+	if err := plane.Replace(ctx, testSettings, table); err != nil {
+		t.Fatal(err)
+	}
+	nft(t, "add", "element", "ip", "portolan", "affinity", "{ 10.96.0.1 . tcp . 80 . 10.244.7.7 timeout 1h : 10.244.9.1 . 8080 }")
+	handles := nft(t, "-a", "list", "chains")
+	second, err := Open(hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Replace(ctx, testSettings, table); err != nil {
+		t.Fatal(err)
+	}
+	if again := nft(t, "-a", "list", "chains"); again != handles {
+		t.Error("the second agent made the chains anew although they were right")
+	}
+	if listing := nft(t, "list", "map", "ip", "portolan", "affinity"); !strings.Contains(listing, "10.244.7.7") {
+		t.Errorf("the second agent forgot a client:\n%s", listing)
+	}
+	changed := testSettings
+	changed.MasqueradeAll = true
+	if err := second.Replace(ctx, changed, table); err != nil {
+		t.Fatal(err)
+	}
+	if again := nft(t, "-a", "list", "chain", "ip", "portolan", "services"); strings.Contains(again, "ip saddr !=") {
+		t.Errorf("the settings changed, but the skeleton did not:\n%s", again)
+	}
+	if err := second.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestATamperedSkeletonIsMadeAnew(t *testing.T) {
+	plane, table := open(t), ruleset.NewTable()
+	ctx := context.Background()
+	if err := plane.Replace(ctx, testSettings, table); err != nil {
+		t.Fatal(err)
+	}
+	nft(t, "flush", "chain", "ip", "portolan", "guard")
+	if err := plane.Replace(ctx, testSettings, table); err != nil {
+		t.Fatal(err)
+	}
+	if listing := nft(t, "list", "chain", "ip", "portolan", "guard"); !strings.Contains(listing, "no-endpoint-ips") {
+		t.Errorf("the flushed chain was kept:\n%s", listing)
+	}
+}
+
+func TestRemovedEndpointsAreForgotten(t *testing.T) {
+	plane, table := open(t), ruleset.NewTable()
+	ctx := context.Background()
+	update(table, view("10.244.1.1", "10.244.2.2"))
+	if err := plane.Replace(ctx, testSettings, table); err != nil {
+		t.Fatal(err)
+	}
+	for client, backend := range map[string]string{"10.244.7.1": "10.244.1.1", "10.244.7.2": "10.244.2.2"} {
+		nft(t, "add", "element", "ip", "portolan", "affinity", fmt.Sprintf("{ 10.96.0.1 . tcp . 80 . %s timeout 1h : %s . 8080 }", client, backend))
+	}
+	changes := update(table, view("10.244.1.1"))
+	if err := plane.Apply(ctx, &changes); err != nil {
+		t.Fatal(err)
+	}
+	listing := nft(t, "list", "map", "ip", "portolan", "affinity")
+	if strings.Contains(listing, "10.244.7.2") || !strings.Contains(listing, "10.244.7.1") {
+		t.Errorf("expected the client of the removed endpoint to be forgotten and the other not:\n%s", listing)
+	}
+}
+
+func TestIntervalsMergeWhatTouches(t *testing.T) {
+	prefix := netip.MustParsePrefix
+	tests := map[string]struct {
+		prefixes []netip.Prefix
+		want     []string
+	}{
+		"apart":                {[]netip.Prefix{prefix("10.1.0.0/16"), prefix("10.3.0.0/16")}, []string{"10.1.0.0", "-10.2.0.0", "10.3.0.0", "-10.4.0.0"}},
+		"touching":             {[]netip.Prefix{prefix("10.2.0.0/16"), prefix("10.1.0.0/16")}, []string{"10.1.0.0", "-10.3.0.0"}},
+		"one within the other": {[]netip.Prefix{prefix("10.1.0.0/16"), prefix("10.1.2.0/24")}, []string{"10.1.0.0", "-10.2.0.0"}},
+		"to the last address":  {[]netip.Prefix{prefix("255.0.0.0/8"), prefix("255.1.0.0/16")}, []string{"255.0.0.0"}},
+		"of the other family":  {[]netip.Prefix{prefix("fd00::/112")}, nil},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			for _, e := range ipv4.cidrElements(test.prefixes) {
+				addr, _ := netip.AddrFromSlice(e.Key)
+				text := addr.String()
+				if e.IntervalEnd {
+					text = "-" + text
+				}
+				got = append(got, text)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestCleanupLeavesNothing(t *testing.T) {
+	plane, table := open(t), ruleset.NewTable()
+	ctx := context.Background()
+	if err := plane.Replace(ctx, testSettings, table); err != nil {
+		t.Fatal(err)
+	}
+	if exists, err := plane.Exists(ctx); err != nil || !exists {
+		t.Fatalf("after Replace the tables exist: %v, %v", exists, err)
+	}
+	if err := plane.Cleanup(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if listing := nft(t, "list", "tables"); listing != "" {
+		t.Errorf("left over:\n%s", listing)
+	}
+}
+
