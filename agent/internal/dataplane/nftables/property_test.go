@@ -288,4 +288,3 @@ func TestCleanupLeavesNothing(t *testing.T) {
 		t.Errorf("left over:\n%s", listing)
 	}
 }
-
