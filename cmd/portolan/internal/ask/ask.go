@@ -1,0 +1,140 @@
+// Package ask connects to a control plane's IntrospectionService, and says in one
+// line what is wrong when that does not answer.
+package ask
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/pflag"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
+)
+
+const (
+	defaultServer = "127.0.0.1:9441"
+	// environment overrides defaultServer.
+	environment = "PORTOLAN_SERVER"
+	// maxView bounds an answer; 10,000 Services with 50 endpoints each are 20 MB.
+	maxView = 256 << 20
+)
+
+// Flags say which control plane to ask.
+type Flags struct {
+	Server  string
+	Timeout time.Duration
+}
+
+// Register adds the flags to a set.
+func (f *Flags) Register(flags *pflag.FlagSet) {
+	server := defaultServer
+	if set := os.Getenv(environment); set != "" {
+		server = set
+	}
+	const patience = 10 * time.Second
+	flags.StringVar(&f.Server, "server", server, "admin address of a control plane, host:port or unix:PATH; also "+environment)
+	flags.DurationVar(&f.Timeout, "timeout", patience, "how long to wait for an answer")
+}
+
+// Client asks one control plane.
+type Client struct {
+	introspectionv1.IntrospectionServiceClient
+	server     string
+	connection *grpc.ClientConn
+
+	mu        sync.Mutex
+	dialError error
+}
+
+// Connect returns a client. Nothing is sent before the first question.
+func (f *Flags) Connect() (*Client, error) {
+	client := &Client{server: f.Server}
+	if _, isUnix := unixPath(f.Server); !isUnix {
+		if _, _, err := net.SplitHostPort(f.Server); err != nil {
+			return nil, fmt.Errorf("--server %q: expected host:port or unix:PATH", f.Server)
+		}
+	}
+	connection, err := grpc.NewClient("passthrough:///"+f.Server,
+		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(client.dial),
+		grpc.WithAuthority("localhost"), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxView)))
+	if err != nil {
+		return nil, fmt.Errorf("--server %q: %w", f.Server, err)
+	}
+	client.connection = connection
+	client.IntrospectionServiceClient = introspectionv1.NewIntrospectionServiceClient(connection)
+	return client, nil
+}
+
+// Close closes the connection.
+func (c *Client) Close() error { return c.connection.Close() }
+
+// dial remembers why it failed: gRPC's own error buries it.
+func (c *Client) dial(ctx context.Context, server string) (net.Conn, error) {
+	network := "tcp"
+	if path, isUnix := unixPath(server); isUnix {
+		network, server = "unix", path
+	}
+	connection, err := (&net.Dialer{}).DialContext(ctx, network, server)
+	c.mu.Lock()
+	c.dialError = err
+	c.mu.Unlock()
+	return connection, err
+}
+
+func unixPath(server string) (string, bool) { return strings.CutPrefix(server, "unix:") }
+
+// Explain makes the error of a question one that says what to do.
+func (c *Client) Explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	const expected = "expected the admin address of a running portolan-controlplane (its --admin-listen); set --server or " + environment
+	state := status.Convert(err)
+	switch {
+	case c.dialError != nil:
+		return fmt.Errorf("no control plane at %s: %w; %s", c.server, cause(c.dialError), expected)
+	case state.Code() == codes.Unimplemented:
+		return fmt.Errorf("%s is not an admin address, it cannot be asked; %s", c.server, expected)
+	case state.Code() == codes.DeadlineExceeded:
+		return fmt.Errorf("no answer from %s in time; %s", c.server, expected)
+	case state.Code() == codes.Unavailable && strings.HasPrefix(state.Message(), "connection error"):
+		return fmt.Errorf("%s does not speak gRPC; %s", c.server, expected)
+	default:
+		return errors.New(state.Message())
+	}
+}
+
+// cause leaves out of a dial error what the message says already.
+func cause(err error) error {
+	var system *os.SyscallError
+	if errors.As(err, &system) {
+		return system.Err
+	}
+	return err
+}
+
+// With connects, asks and closes.
+func With[T any](ctx context.Context, f *Flags, question func(context.Context, *Client) (T, error)) (T, error) {
+	var none T
+	client, err := f.Connect()
+	if err != nil {
+		return none, err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, f.Timeout)
+	defer cancel()
+	answer, err := question(ctx, client)
+	return answer, client.Explain(err)
+}

@@ -1,0 +1,91 @@
+package get
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
+
+	"github.com/portolan-net/portolan/cmd/portolan/internal/ask"
+	"github.com/portolan-net/portolan/cmd/portolan/internal/output"
+)
+
+var nodesHeading = []string{"NODE", "ZONE", "STATE", "REVISION", "APPLIED", "TOOK", "SENT", "VERSION", "ERROR"}
+
+func nodesCommand(now func() time.Time) *cobra.Command {
+	o := options{now: now}
+	command := &cobra.Command{
+		Use:     "nodes [NAME...]",
+		Aliases: []string{"node", "no"},
+		Short:   "List which revision each node has applied",
+		Long: `List the nodes that are or were connected, and which revision each has applied.
+
+  STATE     Synced: its kernel holds the current revision. Pending: a change is on
+            its way. Rejected: it could not use all of it, see ERROR. Diverged: it
+            holds something else and is being repaired. Connecting: it has not
+            confirmed anything yet. Disconnected: its kernel keeps what it had.
+  REVISION  applied / current
+  APPLIED   how long ago its kernel took the last change, and TOOK how long that took
+  SENT      resources and bytes sent since it connected`,
+		RunE: func(command *cobra.Command, names []string) error { return o.nodes(command, names) },
+	}
+	command.ValidArgsFunction = o.server.CompleteNodes
+	o.register(command)
+	return command
+}
+
+func (o *options) nodes(command *cobra.Command, names []string) error {
+	response, err := ask.With(command.Context(), &o.server, func(ctx context.Context, client *ask.Client) (*introspectionv1.ListNodesResponse, error) {
+		return client.ListNodes(ctx, &introspectionv1.ListNodesRequest{})
+	})
+	if err != nil {
+		return err
+	}
+	if err := keep(response, names); err != nil {
+		return err
+	}
+	rows := make([][]string, len(response.GetNodes()))
+	for i, node := range response.GetNodes() {
+		rows[i] = nodeRow(node, response.GetRevision(), o.now())
+	}
+	return o.print(command, response, nodesHeading, rows, "no node has connected yet")
+}
+
+// keep leaves the named nodes in the response, or all if no name is given.
+func keep(response *introspectionv1.ListNodesResponse, names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	var all []string
+	for _, node := range response.GetNodes() {
+		all = append(all, node.GetNode())
+	}
+	for _, name := range names {
+		if !slices.Contains(all, name) {
+			return fmt.Errorf("no node %q has connected; those that have: %s", name, cmp.Or(strings.Join(all, ", "), "none"))
+		}
+	}
+	response.Nodes = slices.DeleteFunc(response.GetNodes(), func(node *introspectionv1.NodeStatus) bool {
+		return !slices.Contains(names, node.GetNode())
+	})
+	return nil
+}
+
+func nodeRow(node *introspectionv1.NodeStatus, current uint64, now time.Time) []string {
+	applied, took := "", ""
+	if node.GetAckedAt() != nil {
+		applied, took = output.Age(now.Sub(node.GetAckedAt().AsTime())), output.Took(node.GetApplyDuration().AsDuration())
+	}
+	return []string{
+		node.GetNode(), node.GetZone(), output.State(node.GetState()),
+		fmt.Sprintf("%d/%d", node.GetAckedRevision(), current), applied, took,
+		fmt.Sprintf("%d (%s)", node.GetSentResources(), output.Bytes(node.GetSentBytes())),
+		node.GetAgentVersion(), output.Trouble(node),
+	}
+}
