@@ -1,0 +1,157 @@
+// Package fake is a data plane in memory, with the kernel's atomicity: a call
+// that fails leaves everything as it was.
+package fake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"sync"
+
+	"github.com/portolan-net/portolan/agent/internal/dataplane"
+	"github.com/portolan-net/portolan/agent/internal/ruleset"
+)
+
+// Plane is a data plane in memory. Its methods beyond dataplane.Dataplane are safe
+// for concurrent use.
+type Plane struct {
+	mu        sync.Mutex
+	settings  dataplane.Settings
+	frontends map[ruleset.Key]*ruleset.Frontend
+	exists    bool
+	known     bool
+	pending   bool
+	failure   error
+	calls     Calls
+}
+
+// Calls counts what was called, failed calls included.
+type Calls struct{ Replace, Apply, Collect int }
+
+var _ dataplane.Dataplane = (*Plane)(nil)
+
+// New returns a data plane that holds nothing.
+func New() *Plane { return &Plane{frontends: map[ruleset.Key]*ruleset.Frontend{}} }
+
+// Hold puts a frontend there as an earlier agent would have left it.
+func (p *Plane) Hold(f *ruleset.Frontend) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.exists = true
+	p.frontends[f.Key] = f
+}
+
+// Fail makes every change fail until it is called with nil.
+func (p *Plane) Fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.failure = err
+}
+
+// Calls returns what was called.
+func (p *Plane) Calls() Calls {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.calls
+}
+
+// Settings returns those of the last Replace.
+func (p *Plane) Settings() dataplane.Settings {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.settings
+}
+
+// Backends returns those of a frontend, and whether it is there.
+func (p *Plane) Backends(key ruleset.Key) ([]netip.AddrPort, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f, ok := p.frontends[key]
+	if !ok {
+		return nil, false
+	}
+	return f.Backends, true
+}
+
+// Exists implements dataplane.Dataplane.
+func (p *Plane) Exists(context.Context) (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.exists, nil
+}
+
+// Replace implements dataplane.Dataplane.
+func (p *Plane) Replace(_ context.Context, settings dataplane.Settings, content dataplane.Content) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.calls.Replace++
+	if p.known = p.failure == nil; !p.known {
+		return p.failure
+	}
+	p.exists, p.settings, p.pending = true, settings, false
+	clear(p.frontends)
+	for f := range content.Frontends() {
+		p.frontends[f.Key] = f
+	}
+	return nil
+}
+
+// Apply implements dataplane.Dataplane. Like the kernel it refuses a change of
+// something that is not as the change says.
+func (p *Plane) Apply(_ context.Context, changes *ruleset.Changes) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.calls.Apply++
+	if !p.known {
+		return errors.New("apply without replace")
+	}
+	if p.known = p.failure == nil; !p.known {
+		return p.failure
+	}
+	next := maps.Clone(p.frontends)
+	for _, c := range changes.Frontends {
+		if !c.Old.Same(next[c.Key()]) {
+			return fmt.Errorf("%v is %v, not %v", c.Key(), next[c.Key()], c.Old)
+		}
+		if c.New == nil {
+			delete(next, c.Key())
+			p.pending = true
+			continue
+		}
+		p.pending = p.pending || c.Old != nil && len(c.New.Backends) < len(c.Old.Backends)
+		next[c.Key()] = c.New
+	}
+	p.frontends = next
+	return nil
+}
+
+// Pending implements dataplane.Dataplane.
+func (p *Plane) Pending() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pending
+}
+
+// Collect implements dataplane.Dataplane.
+func (p *Plane) Collect(context.Context) (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.calls.Collect++
+	was := p.pending
+	p.pending = false
+	return was, nil
+}
+
+// Cleanup implements dataplane.Dataplane.
+func (p *Plane) Cleanup(context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.exists, p.known = false, false
+	clear(p.frontends)
+	return nil
+}
+
+// Close implements dataplane.Dataplane.
+func (p *Plane) Close() error { return nil }

@@ -1,0 +1,331 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/portolan-net/portolan/agent/internal/dataplane/fake"
+	"github.com/portolan-net/portolan/agent/internal/ruleset"
+	"github.com/portolan-net/portolan/agent/internal/state"
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+	"github.com/portolan-net/portolan/api/resource"
+	"github.com/portolan-net/portolan/api/subscribe"
+)
+
+// rig is a loop on a fake kernel, in fake time.
+type rig struct {
+	t         *testing.T
+	plane     *fake.Plane
+	loop      *Loop
+	path      string
+	addresses chan struct{}
+	stop      context.CancelFunc
+	done      chan error
+
+	mu     sync.Mutex
+	local  []netip.Addr
+	acked  []subscribe.Result
+	writes int
+}
+
+func newRig(t *testing.T, plane *fake.Plane, path string) *rig {
+	r := &rig{t: t, plane: plane, path: path, addresses: make(chan struct{}, 1), done: make(chan error, 1)}
+	var restored *state.State
+	var header state.Checkpoint
+	if path != "" {
+		restored, header, _ = state.ReadFile(path, "node-a")
+	}
+	r.loop = New(Config{
+		Node: "node-a", Dataplane: plane, Logger: hclog.NewNullLogger(), Addresses: r.list, AddressesChanged: r.addresses,
+		Acknowledge: r.acknowledge, CheckpointPath: path, Observer: r, Now: time.Now,
+	}, restored, header)
+	ctx, stop := context.WithCancel(context.Background())
+	r.stop = stop
+	go func() { r.done <- r.loop.Run(ctx) }()
+	synctest.Wait()
+	return r
+}
+
+func (r *rig) close() {
+	r.stop()
+	if err := <-r.done; err != nil {
+		r.t.Error(err)
+	}
+}
+
+func (r *rig) list() ([]netip.Addr, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.local, nil
+}
+
+func (r *rig) setAddresses(texts ...string) {
+	r.mu.Lock()
+	r.local = nil
+	for _, text := range texts {
+		r.local = append(r.local, netip.MustParseAddr(text))
+	}
+	r.mu.Unlock()
+	r.addresses <- struct{}{}
+	synctest.Wait()
+}
+
+func (r *rig) acknowledge(result subscribe.Result) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.acked = append(r.acked, result)
+	return true
+}
+
+func (r *rig) Queued()                                  {}
+func (r *rig) Applied(Attempt)                          {}
+func (r *rig) Rejected([]*discoveryv1.RejectedResource) {}
+func (r *rig) Checkpointed(_ int, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.writes++
+	if err != nil {
+		r.t.Error(err)
+	}
+}
+
+func (r *rig) send(tx *subscribe.Transaction) subscribe.Result {
+	return r.loop.Apply(context.Background(), tx)
+}
+
+func transaction(resources ...*discoveryv1.Resource) *subscribe.Transaction {
+	return &subscribe.Transaction{Revision: 7, Source: &discoveryv1.SourceVersion{Source: "test"}, Resources: resources}
+}
+
+func service(name, clusterIP string, nodePort uint32) *discoveryv1.Resource {
+	return &discoveryv1.Resource{Name: name, Version: 1, Body: &discoveryv1.Resource_Service{Service: &discoveryv1.Service{
+		ClusterIps: []string{clusterIP},
+		Ports:      []*discoveryv1.ServicePort{{Name: "http", Protocol: discoveryv1.Protocol_PROTOCOL_TCP, Port: 80, NodePort: nodePort}},
+	}}}
+}
+
+func endpoints(service string, addresses ...string) *discoveryv1.Resource {
+	group := &discoveryv1.EndpointGroup{Ports: []*discoveryv1.EndpointPort{{Name: "http", Protocol: discoveryv1.Protocol_PROTOCOL_TCP, Port: 8080}}}
+	for _, a := range addresses {
+		group.Endpoints = append(group.Endpoints, &discoveryv1.Endpoint{Address: a})
+	}
+	return &discoveryv1.Resource{Name: service + "-1", Version: 2, Body: &discoveryv1.Resource_EndpointSet{
+		EndpointSet: &discoveryv1.EndpointSet{Service: service, Groups: []*discoveryv1.EndpointGroup{group}}}}
+}
+
+func nodeConfig(change func(*discoveryv1.NodeConfig)) *discoveryv1.Resource {
+	config := &discoveryv1.NodeConfig{NodeIps: []string{"192.168.0.2"}, NodePortAddresses: []string{"primary"}, MasqueradeBit: 14}
+	if change != nil {
+		change(config)
+	}
+	return &discoveryv1.Resource{Name: "node-a", Version: 3, Body: &discoveryv1.Resource_NodeConfig{NodeConfig: config}}
+}
+
+func tcp(addrPort string) ruleset.Key {
+	ap := netip.MustParseAddrPort(addrPort)
+	return ruleset.Key{Addr: ap.Addr(), Protocol: state.TCP, Port: ap.Port()}
+}
+
+func (r *rig) expect(addrPort string, want ...string) {
+	r.t.Helper()
+	backends, ok := r.plane.Backends(tcp(addrPort))
+	var got []string
+	for _, b := range backends {
+		got = append(got, b.String())
+	}
+	if !ok || !slices.Equal(got, want) {
+		r.t.Errorf("%s has backends %v (there: %v), want %v", addrPort, got, ok, want)
+	}
+}
+
+func (r *rig) expectAbsent(addrPort string) {
+	r.t.Helper()
+	if backends, ok := r.plane.Backends(tcp(addrPort)); ok {
+		r.t.Errorf("%s is there with %v", addrPort, backends)
+	}
+}
+
+var errKernel = errors.New("the kernel says no")
+
+func TestTheFirstTransactionReplacesAndLaterOnesChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, fake.New(), "")
+		defer r.close()
+		if result := r.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0), endpoints("demo/web", "10.244.1.1"))); result.Err != nil {
+			t.Fatal(result.Err)
+		}
+		r.send(transaction(endpoints("demo/web", "10.244.1.1", "10.244.2.2")))
+		r.expect("10.96.0.1:80", "10.244.1.1:8080", "10.244.2.2:8080")
+		if calls := r.plane.Calls(); calls != (fake.Calls{Replace: 1, Apply: 1}) {
+			t.Errorf("calls %+v", calls)
+		}
+	})
+}
+
+func TestATransactionWithoutEffectDoesNotTouchTheKernel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, fake.New(), "")
+		defer r.close()
+		r.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0)))
+		r.send(transaction())
+		r.send(transaction(service("demo/web", "10.96.0.1", 0)))
+		if calls := r.plane.Calls(); calls != (fake.Calls{Replace: 1}) {
+			t.Errorf("calls %+v", calls)
+		}
+	})
+}
+
+func TestAFailedApplyIsRetriedAndThenAcknowledged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, fake.New(), "")
+		defer r.close()
+		r.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0), endpoints("demo/web", "10.244.1.1")))
+		r.plane.Fail(errKernel)
+		if result := r.send(transaction(endpoints("demo/web", "10.244.2.2"))); !errors.Is(result.Err, errKernel) {
+			t.Fatalf("answered %v, want the kernel's error", result.Err)
+		}
+		r.expect("10.96.0.1:80", "10.244.1.1:8080")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		failed := r.plane.Calls().Replace
+		if failed < 5 || failed > 20 {
+			t.Errorf("%d attempts in a minute", failed)
+		}
+		r.plane.Fail(nil)
+		time.Sleep(lastRetry)
+		synctest.Wait()
+		r.expect("10.96.0.1:80", "10.244.2.2:8080")
+		if last := r.acked[len(r.acked)-1]; last.Err != nil {
+			t.Errorf("last acknowledged %v", last.Err)
+		}
+	})
+}
+
+func TestRulesOfAnEarlierAgentStayUntilTheControlPlaneSpeaks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		plane := fake.New()
+		plane.Hold(&ruleset.Frontend{Key: tcp("10.96.0.9:80")})
+		r := newRig(t, plane, "")
+		defer r.close()
+		r.setAddresses("192.168.0.2")
+		time.Sleep(time.Hour / 2)
+		r.expect("10.96.0.9:80")
+		r.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0)))
+		r.expectAbsent("10.96.0.9:80")
+		r.expect("10.96.0.1:80")
+	})
+}
+
+func TestAnEmptyKernelGetsTheCheckpointAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "checkpoint")
+		r := newRig(t, fake.New(), path)
+		r.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0), endpoints("demo/web", "10.244.1.1")))
+		r.close()
+
+		rebooted := newRig(t, fake.New(), path)
+		defer rebooted.close()
+		rebooted.expect("10.96.0.1:80", "10.244.1.1:8080")
+		if held := rebooted.loop.state.Held(); held[resource.Name{Kind: discoveryv1.Kind_KIND_SERVICE, Name: "demo/web"}] != 1 {
+			t.Errorf("held %v", held)
+		}
+	})
+}
+
+func TestCheckpointsGatherChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, fake.New(), filepath.Join(t.TempDir(), "checkpoint"))
+		defer r.close()
+		for range 10 {
+			r.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0)))
+			time.Sleep(checkpointDelay / 20)
+		}
+		time.Sleep(2 * checkpointDelay)
+		synctest.Wait()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.writes != 1 {
+			t.Errorf("%d checkpoints, want 1", r.writes)
+		}
+	})
+}
+
+func TestNodePortsFollowTheNodesAddresses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, fake.New(), "")
+		defer r.close()
+		r.setAddresses("192.168.0.2", "10.0.0.2")
+		r.send(transaction(service("demo/web", "10.96.0.1", 30080), endpoints("demo/web", "10.244.1.1"),
+			nodeConfig(func(c *discoveryv1.NodeConfig) { c.NodePortAddresses = []string{"192.168.0.0/16"} })))
+		r.expect("192.168.0.2:30080", "10.244.1.1:8080")
+		r.expectAbsent("10.0.0.2:30080")
+		r.setAddresses("192.168.7.7")
+		r.expect("192.168.7.7:30080", "10.244.1.1:8080")
+		r.expectAbsent("192.168.0.2:30080")
+	})
+}
+
+func TestSpareSlotsAreCollectedOnceNoPacketCanNeedThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, fake.New(), "")
+		defer r.close()
+		r.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0), endpoints("demo/web", "10.244.1.1", "10.244.2.2")))
+		r.send(transaction(endpoints("demo/web", "10.244.1.1")))
+		time.Sleep(collectDelay / 2)
+		synctest.Wait()
+		if calls := r.plane.Calls(); calls.Collect != 0 {
+			t.Error("collected while packets may be in flight")
+		}
+		time.Sleep(collectDelay)
+		synctest.Wait()
+		if calls := r.plane.Calls(); calls.Collect != 1 {
+			t.Errorf("collected %d times, want once", calls.Collect)
+		}
+	})
+}
+
+func TestARejectedResourceIsNamedUntilItIsMended(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, fake.New(), "")
+		defer r.close()
+		r.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0), endpoints("demo/web", "10.244.1.1")))
+		for range 2 {
+			result := r.send(transaction(endpoints("demo/web", "127.0.0.1")))
+			if len(result.Rejected) != 1 || result.Rejected[0].GetName().GetName() != "demo/web-1" || result.Err != nil {
+				t.Fatalf("result %+v", result)
+			}
+		}
+		r.expect("10.96.0.1:80", "10.244.1.1:8080")
+		if result := r.send(transaction()); len(result.Rejected) != 1 {
+			t.Errorf("an unrelated transaction forgets the rejection: %+v", result)
+		}
+		if result := r.send(transaction(endpoints("demo/web", "10.244.3.3"))); len(result.Rejected) != 0 {
+			t.Errorf("still rejected: %v", result.Rejected)
+		}
+		r.expect("10.96.0.1:80", "10.244.3.3:8080")
+	})
+}
+
+func TestAChangedConfigurationReplacesEverything(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, fake.New(), "")
+		defer r.close()
+		r.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0)))
+		r.send(transaction(nodeConfig(func(c *discoveryv1.NodeConfig) { c.MasqueradeAll = true })))
+		if !r.plane.Settings().MasqueradeAll {
+			t.Error("the new setting is not in force")
+		}
+		if calls := r.plane.Calls(); calls != (fake.Calls{Replace: 2}) {
+			t.Errorf("calls %+v", calls)
+		}
+	})
+}
