@@ -20,6 +20,8 @@ func newClient(kubeconfig string) (kubernetes.Interface, error) {
 	// Protobuf halves the bytes and the CPU of the initial list.
 	config.ContentType = runtime.ContentTypeProtobuf
 	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	// The few requests there are already wait for each other's backoff.
+	config.QPS = -1
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig %s: expected settings for a client: %w", place(kubeconfig), err)
