@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kubeproxyv1alpha1 "k8s.io/kube-proxy/config/v1alpha1"
+	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
@@ -47,14 +48,24 @@ func ReadFile(path string) (Config, error) {
 // defaults.
 func Decode(content []byte) (Config, error) {
 	var file kubeproxyv1alpha1.KubeProxyConfiguration
-	if err := yaml.UnmarshalStrict(content, &file); err != nil {
-		return Config{}, errors.New(strings.TrimPrefix(err.Error(), "error unmarshaling JSON: while decoding JSON: json: "))
+	if err := unmarshalStrict(content, &file); err != nil {
+		return Config{}, err
 	}
 	const kind = "KubeProxyConfiguration"
 	if want := kubeproxyv1alpha1.SchemeGroupVersion.String(); file.APIVersion != want || file.Kind != kind {
 		return Config{}, fmt.Errorf("apiVersion %q, kind %q: expected %q, %q", file.APIVersion, file.Kind, want, kind)
 	}
 	return convert(&file)
+}
+
+// unmarshalStrict knows upper from lower case, as the API server does.
+func unmarshalStrict(content []byte, into any) error {
+	asJSON, err := yaml.YAMLToJSONStrict(content)
+	if err != nil {
+		return fmt.Errorf("expected YAML: %w", err)
+	}
+	strict, err := json.UnmarshalStrict(asJSON, into)
+	return errors.Join(append(strict, err)...)
 }
 
 func convert(file *kubeproxyv1alpha1.KubeProxyConfiguration) (Config, error) {

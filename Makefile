@@ -1,0 +1,65 @@
+# Portolan. `make help` lists what can be made.
+SHELL := /bin/bash
+TOOLS := $(CURDIR)/.work/bin
+BUF := $(TOOLS)/buf
+LINT := $(TOOLS)/golangci-lint
+BUF_VERSION := v1.75.0
+LINT_VERSION := v2.15.0
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+LDFLAGS := -X github.com/portolan-net/portolan/cmd/internal/version.release=$(VERSION)
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test unit e2e conformance lint generate verify bench fuzz clean prerequisites
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build the three programs into bin/
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+demo: build ## a three-node cluster in network namespaces, with traffic (rootless, under a minute)
+	bin/portolan demo
+
+test: prerequisites unit e2e ## all tests: unit, property, kernel, demo, and a real API server
+
+prerequisites:
+	@test/prerequisites
+
+unit:
+	go vet ./...
+	go test -race -shuffle=on ./...
+
+e2e: ## tests against a real kube-apiserver and etcd, built from their Go modules (minutes, the first time)
+	cd test/e2e && go vet ./... && go test -ldflags '-X k8s.io/component-base/version.gitVersion=v1.36.3 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36' -timeout 20m ./...
+
+conformance: build ## how to run a packet acceptance kit against portolan apply
+	@echo 'Give the kit this command: --apply "$(CURDIR)/test/conformance/apply-scenario"'
+
+lint: $(LINT) $(BUF) ## golangci-lint, and buf for the protos
+	$(LINT) run
+	$(BUF) lint
+
+generate: $(BUF) ## Go code from the protos
+	$(BUF) generate --template proto/buf.gen.yaml
+
+verify: generate ## fail if generated code, formatting or go.mod are not what they should be
+	go mod tidy
+	gofmt -l $$(git ls-files '*.go') | tee /dev/stderr | (! grep -q .)
+	git diff --exit-code -- api go.mod go.sum
+
+bench: ## benchmarks: one change, whole loads, fan-out
+	go test -run '^$$' -bench . -benchtime 1x -timeout 15m ./...
+
+fuzz: ## every fuzz target for a quarter of a minute
+	@for target in $$(grep -rl --include='*_test.go' 'func Fuzz' api agent controlplane); do \
+	  for name in $$(sed -n 's/^func \(Fuzz[A-Za-z]*\).*/\1/p' $$target); do \
+	    go test ./$$(dirname $$target) -run '^$$' -fuzz "^$$name$$" -fuzztime 15s || exit 1; done; done
+
+clean: ## remove what was built
+	rm -rf bin .work
+
+$(BUF):
+	GOBIN=$(TOOLS) go install github.com/bufbuild/buf/cmd/buf@$(BUF_VERSION)
+
+$(LINT):
+	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)

@@ -1,0 +1,83 @@
+package nodeaddr
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/portolan-net/portolan/test/netns"
+)
+
+func TestMain(m *testing.M) { netns.Main(m) }
+
+// bridge makes a link to put addresses on.
+func bridge(t *testing.T) netlink.Link {
+	t.Helper()
+	link := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "test0"}}
+	if err := netlink.LinkAdd(link); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = netlink.LinkDel(link) })
+	return link
+}
+
+func TestWatchTellsOfAnAddressThatComes(t *testing.T) {
+	link := bridge(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	changed, err := Watch(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cidr := range []string{"192.0.2.7/24", "127.0.0.9/8"} {
+		ip, network, err := net.ParseCIDR(cidr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: &net.IPNet{IP: ip, Mask: network.Mask}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case <-changed:
+	case <-time.After(10 * time.Second):
+		t.Fatal("no word of a new address")
+	}
+	list, err := List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(list); got != "[192.0.2.7]" {
+		t.Errorf("addresses %s, want the new one without loopback", got)
+	}
+	cancel()
+	for range changed {
+	}
+}
+
+func TestForNodePorts(t *testing.T) {
+	all := []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("192.168.0.2"), netip.MustParseAddr("fd00::2"), netip.MustParseAddr("::1")}
+	prefix := netip.MustParsePrefix
+	tests := map[string]struct {
+		cidrs []netip.Prefix
+		want  string
+	}{
+		"no CIDR: every address but loopback":              {nil, "[10.0.0.2 192.168.0.2 fd00::2]"},
+		"a CIDR restricts its own family":                  {[]netip.Prefix{prefix("192.168.0.0/16")}, "[192.168.0.2 fd00::2]"},
+		"a CIDR of each family":                            {[]netip.Prefix{prefix("10.0.0.0/8"), prefix("fd01::/64")}, "[10.0.0.2]"},
+		"a zero-length CIDR: every address but loopback":   {[]netip.Prefix{prefix("0.0.0.0/0"), prefix("::/0")}, "[10.0.0.2 192.168.0.2 fd00::2]"},
+		"loopback never answers, not even if it is listed": {[]netip.Prefix{prefix("127.0.0.0/8"), prefix("::1/128")}, "[]"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := fmt.Sprint(ForNodePorts(all, test.cidrs)); got != test.want {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+		})
+	}
+}
