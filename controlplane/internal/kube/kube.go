@@ -158,7 +158,7 @@ func (s *source) servesServiceCIDRs(ctx context.Context) (served bool, err error
 // client-go's, which waits up to a minute: a control plane has few replicas, and a
 // node that waits for its endpoints should not wait for that too.
 func backoff() *wait.Backoff {
-	return &wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 1, Steps: 8, Cap: 5 * time.Second}
+	return &wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 1, Steps: 8, Cap: 2 * time.Second}
 }
 
 // calm is how long attempts must have gone well for backoff to begin anew.
