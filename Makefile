@@ -1,5 +1,6 @@
 # Portolan. `make help` lists what can be made.
 SHELL := /bin/bash
+export PATH := $(PATH):/usr/sbin:/sbin
 TOOLS := $(CURDIR)/.work/bin
 BUF := $(TOOLS)/buf
 LINT := $(TOOLS)/golangci-lint

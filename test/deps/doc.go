@@ -1,0 +1,3 @@
+// Package deps tests the structure of the project itself: who may import whom,
+// and that every dependency has its reason.
+package deps
