@@ -48,6 +48,9 @@ func (f *family) String() string {
 	return "ip"
 }
 
+// frontendLen is how many bytes a frontend's key has.
+func (f *family) frontendLen() int { return int(f.addrLen) + 8 }
+
 func (f *family) table() *nftables.Table {
 	return &nftables.Table{Family: f.number, Name: tableName}
 }

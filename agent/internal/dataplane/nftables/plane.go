@@ -98,7 +98,7 @@ func (p *Plane) Replace(_ context.Context, settings dataplane.Settings, content 
 	}
 	var families []*loaded
 	for _, f := range p.supported() {
-		l, err := p.prepare(f, settings)
+		l, err := p.prepare(f, settings, batches[f.is6])
 		if err != nil {
 			return err
 		}
@@ -128,7 +128,7 @@ func (p *Plane) supported() []*family {
 
 // prepare queues what makes a family's table an empty one with the right
 // skeleton: by emptying its sets if it has that skeleton, else by making it anew.
-func (p *Plane) prepare(f *family, settings dataplane.Settings) (*loaded, error) {
+func (p *Plane) prepare(f *family, settings dataplane.Settings, next *batch) (*loaded, error) {
 	l := newLoaded(f)
 	has, err := p.hasTable(f, tableName)
 	if err != nil {
@@ -143,7 +143,7 @@ func (p *Plane) prepare(f *family, settings dataplane.Settings) (*loaded, error)
 				p.conn.FlushSet(l.sets[spec.name])
 			}
 		}
-		return l, nil
+		return l, p.queueForget(l, next)
 	}
 	if has {
 		p.conn.DelTable(f.table())

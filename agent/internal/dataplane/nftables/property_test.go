@@ -240,6 +240,13 @@ func TestRemovedEndpointsAreForgotten(t *testing.T) {
 	if strings.Contains(listing, "10.244.7.2") || !strings.Contains(listing, "10.244.7.1") {
 		t.Errorf("expected the client of the removed endpoint to be forgotten and the other not:\n%s", listing)
 	}
+	update(table, view("10.244.3.3"))
+	if err := plane.Replace(ctx, testSettings, table); err != nil {
+		t.Fatal(err)
+	}
+	if listing := nft(t, "list", "map", "ip", "portolan", "affinity"); strings.Contains(listing, "10.244.7.1") {
+		t.Errorf("a replacement without the endpoint left its client:\n%s", listing)
+	}
 }
 
 func TestIntervalsMergeWhatTouches(t *testing.T) {

@@ -51,7 +51,7 @@ func (p *Plane) stale(l *loaded, lost forgotten) ([]nftables.SetElement, error) 
 	if err != nil {
 		return nil, fmt.Errorf("listing remembered clients: %w", explain(err))
 	}
-	frontendLen := int(l.family.addrLen) + 8
+	frontendLen := l.family.frontendLen()
 	var list []nftables.SetElement
 	for _, member := range members {
 		if len(member.Key) < frontendLen {
@@ -63,6 +63,33 @@ func (p *Plane) stale(l *loaded, lost forgotten) ([]nftables.SetElement, error) 
 		}
 	}
 	return list, nil
+}
+
+// queueForget removes clients from a new content's affinity that remember a
+// backend which the content no longer lets them stick to.
+func (p *Plane) queueForget(l *loaded, b *batch) error {
+	if !p.destroys {
+		return nil
+	}
+	members, err := p.conn.GetSetElements(l.sets[affinity])
+	if err != nil {
+		return fmt.Errorf("listing remembered clients: %w", explain(err))
+	}
+	if len(members) == 0 {
+		return nil
+	}
+	valid := make(map[string]struct{}, len(b.added[affinityEndpoints]))
+	for _, e := range b.added[affinityEndpoints] {
+		valid[e.key] = struct{}{}
+	}
+	var stale []nftables.SetElement
+	for _, member := range members {
+		frontendLen := min(len(member.Key), l.family.frontendLen())
+		if _, ok := valid[string(member.Key[:frontendLen])+string(member.Val)]; !ok {
+			stale = append(stale, nftables.SetElement{Key: member.Key})
+		}
+	}
+	return p.conn.SetDestroyElements(l.sets[affinity], stale)
 }
 
 // canDestroy tells whether the kernel can delete elements that may be missing

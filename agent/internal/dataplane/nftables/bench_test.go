@@ -1,0 +1,130 @@
+package nftables
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
+
+	"github.com/portolan-net/portolan/agent/internal/ruleset"
+	"github.com/portolan-net/portolan/agent/internal/state"
+)
+
+const endpointsPerService = 10
+
+// cpu returns the processor time that the process has used, the kernel's share
+// included: on a busy machine wall time says little.
+func cpu() time.Duration {
+	var usage unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &usage)
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// fleet is a number of Services with ten endpoints each.
+type fleet struct {
+	table *ruleset.Table
+	size  int
+	flips int
+}
+
+func newFleet(size int) *fleet {
+	f := &fleet{table: ruleset.NewTable(), size: size}
+	f.table.Update(f.names(), func(name string) ruleset.View { return f.view(name, 0) })
+	return f
+}
+
+func (f *fleet) names() func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for i := range f.size {
+			if !yield(fmt.Sprintf("bench/%d", i)) {
+				return
+			}
+		}
+	}
+}
+
+// view is a Service; its last endpoint depends on the flip.
+func (f *fleet) view(name string, flip int) ruleset.View {
+	var i int
+	_, _ = fmt.Sscanf(name, "bench/%d", &i)
+	group := state.Group{Ports: []state.EndpointPort{{Protocol: state.TCP, Port: 8080}}}
+	for e := range endpointsPerService {
+		last := byte(e)
+		if e == endpointsPerService-1 {
+			last += byte(flip%2) * 100
+		}
+		group.Endpoints = append(group.Endpoints, state.Endpoint{Addr: netip.AddrFrom4([4]byte{10, byte(128 + i>>8), byte(i), last})})
+	}
+	return ruleset.View{
+		Service: &state.Service{Name: name, ClusterIPs: []netip.Addr{netip.AddrFrom4([4]byte{10, 96, byte(i >> 8), byte(i)})},
+			Ports: []state.Port{{Protocol: state.TCP, Port: 80}}},
+		Sets: []*state.EndpointSet{{Name: name + "-1", Service: name, Groups: []state.Group{group}}},
+	}
+}
+
+// flip replaces one endpoint of one Service, from the change to the commit.
+func (f *fleet) flip(b *testing.B, plane *Plane) {
+	f.flips++
+	name := fmt.Sprintf("bench/%d", f.size/2)
+	changes := f.table.Update(slices.Values([]string{name}), func(name string) ruleset.View { return f.view(name, f.flips) })
+	if err := plane.Apply(context.Background(), &changes); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func openBench(b *testing.B) *Plane {
+	plane, err := Open(hclog.NewNullLogger())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		_ = plane.Cleanup(context.Background())
+		_ = plane.Close()
+	})
+	return plane
+}
+
+func BenchmarkWholeLoad(b *testing.B) {
+	for _, size := range []int{1000, 10_000} {
+		b.Run(fmt.Sprintf("services=%d", size), func(b *testing.B) {
+			plane, f := openBench(b), newFleet(size)
+			begun := cpu()
+			for b.Loop() {
+				if err := plane.Replace(context.Background(), testSettings, f.table); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64((cpu()-begun).Microseconds())/float64(b.N)/1000, "cpu-ms/op")
+		})
+	}
+}
+
+// BenchmarkOneChange replaces one endpoint at two sizes in one run: the promise is
+// that the cost does not depend on the size.
+func BenchmarkOneChange(b *testing.B) {
+	const flips = 500
+	plane := openBench(b)
+	cost := map[int]time.Duration{}
+	for b.Loop() {
+		for _, size := range []int{1000, 10_000} {
+			f := newFleet(size)
+			if err := plane.Replace(context.Background(), testSettings, f.table); err != nil {
+				b.Fatal(err)
+			}
+			begun := cpu()
+			for range flips {
+				f.flip(b, plane)
+			}
+			cost[size] += (cpu() - begun) / flips
+		}
+	}
+	n := time.Duration(b.N)
+	b.ReportMetric(float64((cost[1000]/n).Nanoseconds())/1000, "cpu-us/change-at-1k")
+	b.ReportMetric(float64((cost[10_000]/n).Nanoseconds())/1000, "cpu-us/change-at-10k")
+	b.ReportMetric(float64(cost[10_000])/float64(cost[1000]), "10k/1k")
+}
