@@ -17,16 +17,46 @@ type service struct {
 	problems []model.Problem
 	// admitted tells whether value is in force.
 	admitted bool
+	// held are the ClusterIPs that the Service had when the last batch ended. They
+	// decide between Services of the same age, so they stay while a batch does.
+	held []netip.Addr
 	// queued and dirty mark the Service in the current batch.
 	queued, dirty bool
 }
 
-// precedes orders the claims to a ClusterIP.
+// precedes orders the claims to a ClusterIP: the older first; of the same age the
+// one that has what it claims, then the one that has a part of it, then the first
+// by name.
 func (s *service) precedes(o *service) int {
 	if c := s.value.Created.Compare(o.value.Created); c != 0 {
 		return c
 	}
+	if c := s.tenure() - o.tenure(); c != 0 {
+		return c
+	}
 	return s.key.Compare(o.key)
+}
+
+// tenure is 0 if the Service held all that it claims, 1 if a part, 2 if nothing.
+func (s *service) tenure() int {
+	has := func(addr netip.Addr) bool { return slices.Contains(s.held, addr) }
+	lacks := func(addr netip.Addr) bool { return !has(addr) }
+	switch {
+	case !slices.ContainsFunc(s.value.ClusterIPs, lacks):
+		return 0
+	case slices.ContainsFunc(s.value.ClusterIPs, has):
+		return 1
+	default:
+		return 2
+	}
+}
+
+// holds returns the ClusterIPs that the Service has now.
+func (s *service) holds() []netip.Addr {
+	if !s.admitted {
+		return nil
+	}
+	return s.value.ClusterIPs
 }
 
 // claims knows which Services claim which ClusterIP.
@@ -126,6 +156,31 @@ func (b *Batch) decide() {
 			s.admitted = admitted
 			b.touch(s)
 			b.pushLater(&q, s)
+		}
+	}
+	b.remember()
+}
+
+// remember makes what Services hold now what they held, for the next batch. Claims
+// are in order of what was held, so those that change leave before any comes back.
+func (b *Batch) remember() {
+	var changed []*service
+	for _, s := range b.services {
+		if !slices.Equal(s.held, s.holds()) {
+			changed = append(changed, s)
+		}
+	}
+	for _, s := range changed {
+		if s.value != nil {
+			b.w.claims.remove(s)
+		}
+	}
+	for _, s := range changed {
+		s.held = s.holds()
+	}
+	for _, s := range changed {
+		if s.value != nil {
+			b.w.claims.add(s)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package admission_test
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -22,12 +23,24 @@ var (
 	v6Pool = []string{"2001:db8::1", "2001:db8::2"}
 )
 
-func drawService(t *rapid.T) *corev1.Service {
+// ages draws the age of a Service.
+type ages func(t *rapid.T, name string) int
+
+// distinctAges never gives two Services the same age.
+func distinctAges(t *rapid.T, name string) int {
+	return rapid.IntRange(0, 2).Draw(t, "age")*len(names) + slices.Index(names, name)
+}
+
+// equalAges often does.
+func equalAges(t *rapid.T, _ string) int { return rapid.IntRange(0, 1).Draw(t, "age") }
+
+func drawService(t *rapid.T, age ages) *corev1.Service {
 	ips := []string{rapid.SampledFrom(v4Pool).Draw(t, "v4")}
 	if rapid.Bool().Draw(t, "dual") {
 		ips = append(ips, rapid.SampledFrom(v6Pool).Draw(t, "v6"))
 	}
-	s := service(rapid.SampledFrom(names).Draw(t, "service"), rapid.IntRange(0, 2).Draw(t, "age"), ips...)
+	name := rapid.SampledFrom(names).Draw(t, "service")
+	s := service(name, age(t, name), ips...)
 	s.Spec.ExternalIPs = rapid.SliceOfN(rapid.SampledFrom(append([]string{"192.0.2.1"}, v4Pool...)), 0, 2).Draw(t, "external")
 	s.Spec.Ports[0].Port = rapid.SampledFrom([]int32{80, 80, 80, 81, 0}).Draw(t, "port")
 	return s
@@ -100,18 +113,14 @@ func cmpStrings(a, b string) int {
 	return 0
 }
 
-// TestAnyOrderOfEventsLeadsToTheSameContent: after random events in random
-// batches the store says what it would say if it were told the final objects
-// only, in another order.
-func TestAnyOrderOfEventsLeadsToTheSameContent(t *testing.T) {
+// TestWithDistinctAgesAnyOrderOfEventsLeadsToTheSameContent: after random events
+// in random batches the store says what it would say if it were told the final
+// objects only, in another order.
+func TestWithDistinctAgesAnyOrderOfEventsLeadsToTheSameContent(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w, last := newWorld(), history{}
 		for range rapid.IntRange(1, 15).Draw(t, "batches") {
-			w.Update(func(b *admission.Batch) {
-				for range rapid.IntRange(1, 4).Draw(t, "events") {
-					event(t, b, last)
-				}
-			})
+			batch(t, w, last, distinctAges)
 		}
 		scratch := newWorld()
 		ids := slices.Sorted(maps.Keys(last))
@@ -122,13 +131,38 @@ func TestAnyOrderOfEventsLeadsToTheSameContent(t *testing.T) {
 			t.Fatalf("-from scratch +after events:\n%s", diff)
 		}
 		checkInvariants(t, w)
+		checkEveryRejectionHasAReason(t, w, last)
 	})
 }
 
-func event(t *rapid.T, b *admission.Batch, last history) {
+// TestOfTheSameAgeTheHolderStays: whatever happens, a Service in force that does
+// not change its claims only gives way to an older one; and after each batch as
+// many are in force as can be.
+func TestOfTheSameAgeTheHolderStays(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w, last := newWorld(), history{}
+		for range rapid.IntRange(1, 15).Draw(t, "batches") {
+			before := w.content().Services
+			batch(t, w, last, equalAges)
+			checkInvariants(t, w)
+			checkEveryRejectionHasAReason(t, w, last)
+			checkHoldersStay(t, w, before, last)
+		}
+	})
+}
+
+func batch(t *rapid.T, w world, last history, age ages) {
+	w.Update(func(b *admission.Batch) {
+		for range rapid.IntRange(1, 4).Draw(t, "events") {
+			event(t, b, last, age)
+		}
+	})
+}
+
+func event(t *rapid.T, b *admission.Batch, last history, age ages) {
 	switch rapid.SampledFrom([]string{"set service", "set service", "set slice", "delete service", "delete slice"}).Draw(t, "event") {
 	case "set service":
-		s := drawService(t)
+		s := drawService(t, age)
 		b.SetService(s)
 		last.set("service "+s.Name, s, isUsable(s))
 	case "set slice":
@@ -143,6 +177,51 @@ func event(t *rapid.T, b *admission.Batch, last history) {
 		name := rapid.SampledFrom(names).Draw(t, "slice")
 		b.DeleteEndpointSlice(model.ParseKey(name))
 		delete(last, "slice "+name)
+	}
+}
+
+// claimant returns the last good state of a Service, or nil.
+func (h history) claimant(name string) *corev1.Service {
+	if said := h["service "+name]; len(said) > 0 && isUsable(said[0]) {
+		return said[0].(*corev1.Service)
+	}
+	return nil
+}
+
+// rivals returns the Services in force that share a ClusterIP with one that is not.
+func (w world) rivals(s *corev1.Service) []*model.Service {
+	var list []*model.Service
+	for _, o := range w.content().Services {
+		if slices.ContainsFunc(o.ClusterIPs, func(addr netip.Addr) bool { return slices.Contains(s.Spec.ClusterIPs, addr.String()) }) {
+			list = append(list, o)
+		}
+	}
+	return list
+}
+
+// checkEveryRejectionHasAReason checks that what is in force is maximal: who is
+// not in force shares an address with somebody in force who is not younger.
+func checkEveryRejectionHasAReason(t *rapid.T, w world, last history) {
+	for _, name := range names {
+		s := last.claimant(name)
+		if s == nil || w.service(name) != nil {
+			continue
+		}
+		if !slices.ContainsFunc(w.rivals(s), func(o *model.Service) bool { return !o.Created.After(s.CreationTimestamp.Time) }) {
+			t.Fatalf("%s is not in force, but nobody of its age or older holds one of %v", name, s.Spec.ClusterIPs)
+		}
+	}
+}
+
+func checkHoldersStay(t *rapid.T, w world, before map[string]*model.Service, last history) {
+	for name, held := range before {
+		s := last.claimant(name)
+		if s == nil || w.service(name) != nil || !s.CreationTimestamp.Time.Equal(held.Created) || fmt.Sprint(s.Spec.ClusterIPs) != fmt.Sprint(held.ClusterIPs) {
+			continue
+		}
+		if !slices.ContainsFunc(w.rivals(s), func(o *model.Service) bool { return o.Created.Before(held.Created) }) {
+			t.Fatalf("%s held %v and lost it to nobody older", name, held.ClusterIPs)
+		}
 	}
 }
 

@@ -37,7 +37,7 @@ func (b *Batch) rejection(s *service) model.Problem {
 	addr, holder := b.w.claims.conflict(s)
 	return model.Problem{
 		Object: objects.ServiceName(s.key), Field: "spec.clusterIP", Value: addr.String(),
-		Message: objects.ServiceName(holder.key) + " holds this address and is older or, created at the same time, first by name; this Service is not in force until the address is free",
+		Message: objects.ServiceName(holder.key) + " holds this address; this Service is not in force until the address is free",
 	}
 }
 

@@ -155,12 +155,49 @@ func TestTheOlderServiceHasTheClusterIP(t *testing.T) {
 	}
 }
 
-func TestOfTheSameAgeTheFirstByNameHasTheClusterIP(t *testing.T) {
-	w := newWorld()
-	w.set(service("b", 1, "10.96.0.1"), service("a", 1, "10.96.0.1"))
-	if w.service("a") == nil || w.service("b") != nil {
-		t.Errorf("a %v, b %v: want only a", w.service("a"), w.service("b"))
+func TestWhoHasAClusterIP(t *testing.T) {
+	x, y := "10.96.0.1", "2001:db8::1"
+	for name, c := range map[string]struct {
+		batches [][]any
+		want    string
+	}{
+		"of the same age and both new, the first by name": {
+			[][]any{{service("b", 1, x), service("a", 1, x)}}, "a"},
+		"of the same age, the one that has it": {
+			[][]any{{service("b", 1, x)}, {service("a", 1, x)}}, "b"},
+		"an older one, though a younger one has it": {
+			[][]any{{service("a", 1, x)}, {service("b", 2, x)}}, "b"},
+		"the one that has it, though it changes otherwise": {
+			[][]any{{service("b", 1, x)}, {service("a", 1, x), onAnotherPort(service("b", 1, x))}}, "b"},
+		"the one that has a part of what it claims, of claimants that have nothing": {
+			[][]any{{service("b", 1, x)}, {service("a", 1, x), service("b", 1, x, y)}}, "b"},
+		"the one that has all it claims, before one that wants more than it has": {
+			[][]any{{service("a", 1, x), service("b", 1, y)}, {service("a", 1, x, y)}}, "b"},
+		"who waited, in order of names, when the holder is younger than it was": {
+			[][]any{{service("c", 2, x)}, {service("b", 1, x)}, {service("a", 1, x)}, {service("c", 0, x)}}, "a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			for _, batch := range c.batches {
+				w.set(batch...)
+			}
+			var got []string
+			for _, name := range names {
+				if w.service(name) != nil {
+					got = append(got, name)
+				}
+			}
+			if strings.Join(got, " ") != c.want {
+				t.Errorf("in force %v, want %s", got, c.want)
+			}
+		})
 	}
+}
+
+// onAnotherPort returns the Service with another port.
+func onAnotherPort(s *corev1.Service) *corev1.Service {
+	s.Spec.Ports[0].Port++
+	return s
 }
 
 func TestARejectedServiceHoldsNothing(t *testing.T) {

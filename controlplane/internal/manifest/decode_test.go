@@ -39,13 +39,14 @@ func TestDecodeReads(t *testing.T) {
 		"JSON with tabs":         {"{\n\t\"apiVersion\":\"v1\",\n\t\"kind\":\"Node\",\n\t\"metadata\":{\"name\":\"n1\"}\n}\n", "Node n1"},
 		"a stream of JSON":       {`{"apiVersion":"v1","kind":"Node","metadata":{"name":"n1"}} {"apiVersion":"v1","kind":"Node","metadata":{"name":"n2"}}`, "Node n1, Node n2"},
 		"flow style":             {"{apiVersion: v1, kind: Node, metadata: {name: n1}}", "Node n1"},
-		"the default namespace":  {"{apiVersion: v1, kind: Service, metadata: {name: web}}", "Service default/web"},
+		"the default namespace":  {"{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {clusterIP: None}}", "Service default/web"},
 		"no namespace of a Node": {"{apiVersion: v1, kind: Node, metadata: {name: n1, namespace: demo}}", "Node n1"},
 		"ServiceCIDR":            {"{apiVersion: networking.k8s.io/v1, kind: ServiceCIDR, metadata: {name: k}, spec: {cidrs: [10.96.0.0/12]}}", "ServiceCIDR k"},
 		"other kinds not":        {"{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, whatever: 1}", ""},
 		"other groups not":       {"{apiVersion: serving.knative.dev/v1, kind: Service, metadata: {name: web}}", ""},
 		"a List":                 {"apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Node, metadata: {name: n1}}\n- {apiVersion: v1, kind: Pod, metadata: {name: p}}\n", "Node n1"},
 		"a NodeList":             {"apiVersion: v1\nkind: NodeList\nmetadata: {resourceVersion: '7'}\nitems:\n- {metadata: {name: n1}}\n", "Node n1"},
+		"no clusterIP needed":    {"{apiVersion: v1, kind: Service, metadata: {name: out}, spec: {type: ExternalName, externalName: example.com}}\n---\n{apiVersion: v1, kind: Service, metadata: {name: theirs, labels: {service.kubernetes.io/service-proxy-name: x}}}", "Service default/out, Service default/theirs"},
 		"other lists not":        {"apiVersion: v1\nkind: PodList\nitems:\n- {metadata: {name: n1}}\n", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -111,6 +112,7 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 		"no name":                     {text: "apiVersion: v1\nkind: Service\nmetadata: {}\n", field: "metadata.name", line: "line 3:", says: "expected"},
 		"a name that cannot be one":   {text: strings.Replace(web, "name: web", "name: a/b", 1), field: "metadata.name", value: "a/b", line: "line 4:", says: "expected"},
 		"a bad namespace":             {text: strings.Replace(web, "namespace: demo", "namespace: De", 1), field: "metadata.namespace", value: "De", line: "line 5:"},
+		"no clusterIP":                {text: strings.Replace(web, "  clusterIP: 10.96.0.10\n", "", 1), field: "spec.clusterIP", line: "line 6:", says: "expected an address, or None", objects: "Service demo/web"},
 		"not an object":               {text: "- 1\n- 2\n", says: "expected an object"},
 		"an item of a List":           {text: "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Node, metadata: {name: n1}}\n- apiVersion: v1\n  kind: Node\n  metadata: {name: n2}\n  spec: {podCIDR: 7}\n", field: "items[1].spec.podCIDR", value: "7", line: "line 8:", says: "expected a string", objects: "Node n2"},
 		"Lists without end":           {text: strings.Repeat("{apiVersion: v1, kind: List, items: [", 9) + strings.Repeat("]}", 9), field: "items[0].items[0].items[0].items[0]", says: "at most 4 Lists"},

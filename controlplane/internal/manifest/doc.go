@@ -9,7 +9,7 @@
 // line, object and field. A document that cannot be decoded is reported under
 // "file NAME", and as long as a file has one, nothing that the file defined before
 // is taken for deleted. Of two definitions of an object the one in the first file
-// by name counts.
+// by name counts. A Service needs a clusterIP, or None: nobody allocates one here.
 //
 // A change is read at once, without waiting for more. Most writers are done by
 // then; of those who are not, the half-written file either does not decode or

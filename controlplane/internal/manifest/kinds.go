@@ -12,6 +12,7 @@ import (
 	"github.com/portolan-net/portolan/api/address"
 	"github.com/portolan-net/portolan/controlplane/internal/admission"
 	"github.com/portolan-net/portolan/controlplane/internal/model"
+	"github.com/portolan-net/portolan/controlplane/internal/objects"
 )
 
 // id names an object.
@@ -97,6 +98,9 @@ func complete(object metav1.Object, namespaced bool) (field, value, expected str
 	switch o := object.(type) {
 	case *corev1.Service:
 		completeService(&o.Spec)
+		if lacksClusterIP(o) {
+			return "spec.clusterIP", "", "expected an address, or None: nobody allocates one for a manifest"
+		}
 	case *discoveryv1.EndpointSlice:
 		for i := range o.Ports {
 			if o.Ports[i].Name == nil {
@@ -105,6 +109,13 @@ func complete(object metav1.Object, namespaced bool) (field, value, expected str
 		}
 	}
 	return "", "", ""
+}
+
+// lacksClusterIP tells whether an API server would have allocated a ClusterIP for
+// us.
+func lacksClusterIP(service *corev1.Service) bool {
+	_, another := service.Labels[objects.LabelProxyName]
+	return service.Spec.ClusterIP == "" && service.Spec.Type != corev1.ServiceTypeExternalName && !another
 }
 
 // completeService lets clusterIP, clusterIPs and ipFamilies follow from each
