@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -103,18 +102,6 @@ func (o *options) listenAdmin(ctx context.Context) (net.Listener, error) {
 	if tcp, ok := listener.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
 		_ = listener.Close()
 		return nil, fmt.Errorf("--admin-listen %s: expected a loopback address or unix:PATH, because there is no authentication", o.admin)
-	}
-	return listener, nil
-}
-
-func listen(ctx context.Context, flag, address string) (net.Listener, error) {
-	network := "tcp"
-	if path, found := strings.CutPrefix(address, "unix:"); found {
-		network, address = "unix", path
-	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, network, address)
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", flag, address, err)
 	}
 	return listener, nil
 }
