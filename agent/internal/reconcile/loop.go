@@ -77,7 +77,9 @@ type Loop struct {
 	// whole is set while only a replacement of everything will do.
 	whole bool
 	// told is set once a control plane has said something to this process.
-	told      bool
+	told bool
+	// nameless is set while the control plane has no configuration for the node.
+	nameless  bool
 	rejected  map[resourceID]*discoveryv1.RejectedResource
 	revision  uint64
 	source    state.Source
@@ -208,9 +210,19 @@ func (l *Loop) take(ctx context.Context, tx *subscribe.Transaction) subscribe.Re
 	l.dirty.Merge(dirty)
 	l.revision, l.source = tx.Revision, state.SourceOf(tx.Source)
 	l.noteRejected(tx, rejected)
+	l.noteConfig()
 	begun := l.Now()
 	err := l.sync(ctx)
 	return subscribe.Result{Rejected: l.rejections(), Err: err, ApplyDuration: l.Now().Sub(begun)}
+}
+
+// noteConfig says so, once, if the cluster has no Node of this name.
+func (l *Loop) noteConfig() {
+	missing := l.state.Config() == nil
+	if missing && !l.nameless {
+		l.Logger.Warn("the cluster has no Node of this name: node ports are not served and no traffic is known to come from pods", "node", l.Node)
+	}
+	l.nameless = missing
 }
 
 func (l *Loop) noteRejected(tx *subscribe.Transaction, rejected []*discoveryv1.RejectedResource) {

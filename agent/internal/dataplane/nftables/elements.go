@@ -108,8 +108,6 @@ func newBatch() *batch {
 	}
 }
 
-func (b *batch) empty() bool { return len(b.added) == 0 && len(b.deleted) == 0 }
-
 func (b *batch) add(e element)    { b.added[e.set] = append(b.added[e.set], e) }
 func (b *batch) delete(e element) { b.deleted[e.set] = append(b.deleted[e.set], e) }
 

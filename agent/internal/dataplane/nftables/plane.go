@@ -35,15 +35,38 @@ var _ dataplane.Dataplane = (*Plane)(nil)
 
 // Open connects to the kernel. It changes nothing.
 func Open(logger hclog.Logger) (*Plane, error) {
-	conn, err := nftables.New(nftables.AsLasting())
-	if err != nil {
-		return nil, fmt.Errorf("opening a netlink socket to nf_tables: %w", explain(err))
+	p := &Plane{logger: logger, destroys: canDestroy()}
+	if err := p.connect(); err != nil {
+		return nil, err
 	}
-	p := &Plane{logger: logger, conn: conn, destroys: canDestroy()}
-	if _, err := conn.ListTablesOfFamily(nftables.TableFamilyIPv4); err != nil {
-		return nil, errors.Join(fmt.Errorf("listing nf_tables tables: %w", explain(err)), conn.CloseLasting())
+	if _, err := p.conn.ListTablesOfFamily(nftables.TableFamilyIPv4); err != nil {
+		return nil, errors.Join(fmt.Errorf("listing nf_tables tables: %w", explain(err)), p.Close())
 	}
 	return p, nil
+}
+
+func (p *Plane) connect() error {
+	conn, err := nftables.New(nftables.AsLasting())
+	if err != nil {
+		return fmt.Errorf("opening a netlink socket to nf_tables: %w", explain(err))
+	}
+	p.conn = conn
+	return nil
+}
+
+// transact commits what queue puts into the connection, in one transaction. After
+// an error the connection is made anew: the library would send what is queued
+// with the next transaction, and may not have read all of the kernel's answer.
+func (p *Plane) transact(doing string, queue func() error) error {
+	err := queue()
+	if err == nil {
+		if err = p.conn.Flush(); err == nil {
+			return nil
+		}
+	}
+	p.known = false
+	_ = p.conn.CloseLasting()
+	return errors.Join(fmt.Errorf("%s: %w", doing, explain(err)), p.connect())
 }
 
 // explain says what an operator can do about an error of the kernel.
@@ -97,25 +120,34 @@ func (p *Plane) Replace(_ context.Context, settings dataplane.Settings, content 
 		batches[h.Endpoint.Addr().Is6()].add(element{set: hairpin, key: hairpinKey(h)})
 	}
 	var families []*loaded
-	for _, f := range p.supported() {
-		l, err := p.prepare(f, settings, batches[f.is6])
-		if err != nil {
-			return err
+	err := p.transact("replacing the nftables rules", func() error {
+		for _, f := range p.supported() {
+			l, err := p.queueWhole(f, settings, batches[f.is6])
+			if err != nil {
+				return err
+			}
+			families = append(families, l)
 		}
-		if err := p.conn.SetAddElements(l.sets[serviceCIDRs], f.cidrElements(settings.ServiceCIDRs)); err != nil {
-			return fmt.Errorf("encoding service CIDRs: %w", err)
-		}
-		if err := l.queue(p.conn, batches[f.is6]); err != nil {
-			return fmt.Errorf("encoding the %s rules: %w", f, err)
-		}
-		families = append(families, l)
-	}
-	if err := p.conn.Flush(); err != nil {
-		return fmt.Errorf("replacing the nftables rules: %w", explain(err))
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	p.families, p.known = families, true
 	p.logger.Debug("replaced the rules", "took", time.Since(begun))
 	return nil
+}
+
+// queueWhole queues a family's whole content.
+func (p *Plane) queueWhole(f *family, settings dataplane.Settings, content *batch) (*loaded, error) {
+	l, err := p.prepare(f, settings, content)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.conn.SetAddElements(l.sets[serviceCIDRs], f.cidrElements(settings.ServiceCIDRs)); err != nil {
+		return nil, err
+	}
+	return l, l.queue(p.conn, content)
 }
 
 // supported returns the families that the node has.
@@ -218,34 +250,21 @@ func (p *Plane) Apply(_ context.Context, changes *ruleset.Changes) error {
 	if !p.known {
 		return errors.New("the kernel's content is not known: expected a Replace first")
 	}
-	batches := map[bool]*batch{false: newBatch(), true: newBatch()}
-	queued := false
-	for _, l := range p.families {
-		is6 := l.family.is6
-		b := batches[is6]
-		for _, change := range changes.Frontends {
-			if change.Key().Addr.Is6() == is6 {
-				b.change(change, l.spare)
+	return p.transact("changing the nftables rules", func() error {
+		for _, l := range p.families {
+			b := newBatch()
+			for _, change := range changes.Frontends {
+				if change.Key().Addr.Is6() == l.family.is6 {
+					b.change(change, l.spare)
+				}
+			}
+			b.members(changes, l.family.is6)
+			if err := p.queueChange(l, b, changes); err != nil {
+				return err
 			}
 		}
-		b.members(changes, is6)
-		if b.empty() {
-			continue
-		}
-		queued = true
-		if err := p.queueChange(l, b, changes); err != nil {
-			p.known = false
-			return fmt.Errorf("encoding the %s change: %w", l.family, err)
-		}
-	}
-	if !queued {
 		return nil
-	}
-	if err := p.conn.Flush(); err != nil {
-		p.known = false
-		return fmt.Errorf("changing the nftables rules: %w", explain(err))
-	}
-	return nil
+	})
 }
 
 // queueChange queues a batch and, with it, what it makes of remembered clients.
@@ -296,19 +315,20 @@ func (p *Plane) Collect(context.Context) (bool, error) {
 	if !p.Pending() {
 		return false, nil
 	}
-	for _, l := range p.families {
-		b := newBatch()
-		for _, e := range l.spare {
-			b.delete(e)
+	err := p.transact("removing spare slots", func() error {
+		for _, l := range p.families {
+			b := newBatch()
+			for _, e := range l.spare {
+				b.delete(e)
+			}
+			if err := l.queue(p.conn, b); err != nil {
+				return err
+			}
 		}
-		if err := l.queue(p.conn, b); err != nil {
-			p.known = false
-			return false, fmt.Errorf("encoding spare slots: %w", err)
-		}
-	}
-	if err := p.conn.Flush(); err != nil {
-		p.known = false
-		return false, fmt.Errorf("removing spare slots: %w", explain(err))
+		return nil
+	})
+	if err != nil {
+		return false, err
 	}
 	for _, l := range p.families {
 		clear(l.spare)
@@ -319,19 +339,18 @@ func (p *Plane) Collect(context.Context) (bool, error) {
 // Cleanup removes our tables, the anchor last.
 func (p *Plane) Cleanup(context.Context) error {
 	p.known, p.families = false, nil
-	for _, name := range []string{tableName, anchorName} {
-		for _, f := range []*family{ipv4, ipv6} {
-			has, err := p.hasTable(f, name)
-			if err != nil {
-				return err
-			}
-			if has {
-				p.conn.DelTable(&nftables.Table{Family: f.number, Name: name})
+	return p.transact("removing the nftables tables", func() error {
+		for _, name := range []string{tableName, anchorName} {
+			for _, f := range []*family{ipv4, ipv6} {
+				has, err := p.hasTable(f, name)
+				if err != nil {
+					return err
+				}
+				if has {
+					p.conn.DelTable(&nftables.Table{Family: f.number, Name: name})
+				}
 			}
 		}
-	}
-	if err := p.conn.Flush(); err != nil {
-		return fmt.Errorf("removing the nftables tables: %w", explain(err))
-	}
-	return nil
+		return nil
+	})
 }

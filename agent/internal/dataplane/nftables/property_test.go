@@ -295,3 +295,26 @@ func TestCleanupLeavesNothing(t *testing.T) {
 		t.Errorf("left over:\n%s", listing)
 	}
 }
+
+func TestAReplacementFollowsAFailedChange(t *testing.T) {
+	plane, table := open(t), ruleset.NewTable()
+	ctx := context.Background()
+	update(table, view("10.244.1.1"))
+	if err := plane.Replace(ctx, testSettings, table); err != nil {
+		t.Fatal(err)
+	}
+	nft(t, "delete", "table", "ip", "portolan")
+	changes := update(table, view("10.244.2.2"))
+	if err := plane.Apply(ctx, &changes); err == nil {
+		t.Fatal("a change of a table that is gone succeeded")
+	}
+	if err := plane.Apply(ctx, &ruleset.Changes{}); err == nil {
+		t.Fatal("a change was accepted although the kernel's content is not known")
+	}
+	if err := plane.Replace(ctx, testSettings, table); err != nil {
+		t.Fatal(err)
+	}
+	if listing := nft(t, "list", "map", "ip", "portolan", "endpoints"); !strings.Contains(listing, "10.244.2.2") || strings.Contains(listing, "10.244.1.1") {
+		t.Errorf("after the replacement:\n%s", listing)
+	}
+}
