@@ -1,0 +1,130 @@
+package round
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+	"github.com/portolan-net/portolan/api/resource"
+	"github.com/portolan-net/portolan/controlplane/internal/cluster"
+	"github.com/portolan-net/portolan/controlplane/internal/compile"
+	"github.com/portolan-net/portolan/controlplane/internal/model"
+	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
+)
+
+type rig struct {
+	objects   *cluster.Store
+	snapshots *snapshot.Store
+	results   []Result
+}
+
+func start(t *testing.T) *rig {
+	r := &rig{objects: cluster.NewStore(), snapshots: snapshot.NewStore(time.Now)}
+	driver := New(Config{
+		Cluster: r.objects, Snapshots: r.snapshots, Settings: compile.DefaultSettings(), Logger: hclog.NewNullLogger(),
+		Observe: func(result Result) { r.results = append(r.results, result) },
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- driver.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+func service(name string, port uint16) *model.Service {
+	return &model.Service{Key: model.Key{Namespace: "demo", Name: name}, ClusterIPs: []netip.Addr{netip.MustParseAddr("10.96.0.1")},
+		Ports: []model.Port{{Protocol: model.TCP, Port: port}}, Internal: model.Cluster, External: model.Cluster}
+}
+
+// TestNothingIsServedBeforeTheSourceIsSynced: a half-read cluster must never reach
+// a node.
+func TestNothingIsServedBeforeTheSourceIsSynced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t)
+		r.objects.Update(func(tx *cluster.Tx) { tx.SetService(service("a", 80)) })
+		synctest.Wait()
+		if r.snapshots.Current() != nil {
+			t.Fatal("an unsynced source is served")
+		}
+		r.objects.Update(func(tx *cluster.Tx) { tx.SetService(service("b", 80)); tx.SetSynced() })
+		synctest.Wait()
+		view := r.snapshots.Current().View("")
+		for _, name := range []string{"demo/a", "demo/b"} {
+			if view.Get(resource.Name{Kind: discoveryv1.Kind_KIND_SERVICE, Name: name}) == nil {
+				t.Errorf("%s is missing: what came before the source was synced must not be lost", name)
+			}
+		}
+		if r.snapshots.Current().Revision != 1 {
+			t.Errorf("revision %d, want everything in the first", r.snapshots.Current().Revision)
+		}
+	})
+}
+
+func TestAnEmptyClusterIsServedOnceItIsSynced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t)
+		r.objects.Update(func(tx *cluster.Tx) { tx.SetSynced() })
+		synctest.Wait()
+		if r.snapshots.Current() == nil {
+			t.Error("not served")
+		}
+	})
+}
+
+func TestAChangeIsCompiledAtOnceWhenIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t)
+		r.objects.Update(func(tx *cluster.Tx) { tx.SetSynced() })
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		before := time.Now()
+		r.objects.Update(func(tx *cluster.Tx) { tx.SetService(service("a", 80)) })
+		synctest.Wait()
+		if r.snapshots.Current().Revision != 2 || time.Since(before) != 0 {
+			t.Errorf("revision %d after %s", r.snapshots.Current().Revision, time.Since(before))
+		}
+	})
+}
+
+func TestARoundCompilesWhatChangedAndNothingElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t)
+		r.objects.Update(func(tx *cluster.Tx) {
+			for _, name := range []string{"a", "b", "c"} {
+				tx.SetService(service(name, 80))
+			}
+			tx.SetSynced()
+		})
+		synctest.Wait()
+		r.objects.Update(func(tx *cluster.Tx) { tx.SetService(service("b", 81)) })
+		synctest.Wait()
+		if last := r.results[len(r.results)-1]; last.Services != 1 || last.Resources != 1 {
+			t.Errorf("the round was %+v, want one Service and one resource", last)
+		}
+		r.objects.Update(func(tx *cluster.Tx) { tx.DeleteService(model.Key{Namespace: "demo", Name: "b"}) })
+		synctest.Wait()
+		if r.snapshots.Current().View("").Get(resource.Name{Kind: discoveryv1.Kind_KIND_SERVICE, Name: "demo/b"}) != nil {
+			t.Error("a deleted Service is still served")
+		}
+	})
+}
+
+func TestPauseIsByCostAndBounded(t *testing.T) {
+	for cost, want := range map[time.Duration]time.Duration{
+		0: 0, time.Millisecond: 4 * time.Millisecond, 100 * time.Millisecond: 400 * time.Millisecond, time.Minute: time.Second,
+	} {
+		if got := pause(cost); got != want {
+			t.Errorf("after a round of %s: %s, want %s", cost, got, want)
+		}
+	}
+}
