@@ -5,6 +5,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/portolan-net/portolan/cmd/portolan/internal/apply"
+	"github.com/portolan-net/portolan/cmd/portolan/internal/demo"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/explain"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/get"
 )
@@ -15,6 +16,6 @@ func Command() *cobra.Command {
 		Use:   "portolan",
 		Short: "Kubernetes Service load balancing with one brain and many thin hands",
 	}
-	command.AddCommand(apply.Command(), get.Command(), explain.Command())
+	command.AddCommand(apply.Command(), get.Command(), explain.Command(), demo.Command())
 	return command
 }
