@@ -1,0 +1,173 @@
+package nftables
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/portolan-net/portolan/agent/internal/ruleset"
+	"github.com/portolan-net/portolan/agent/internal/state"
+)
+
+// backend is a real server behind the ClusterIP.
+type backend struct {
+	addr     netip.AddrPort
+	accepted atomic.Int64
+}
+
+// serveBackends puts addresses on a link and listens on each.
+func serveBackends(t *testing.T, n int) []*backend {
+	t.Helper()
+	link := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "pods0"}}
+	if err := netlink.LinkAdd(link); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = netlink.LinkDel(link) })
+	loopback, err := netlink.LinkByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range []netlink.Link{link, loopback} {
+		if err := netlink.LinkSetUp(l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Connections to the ClusterIP need a route to leave by before they are
+	// translated.
+	addAddress(t, link, "10.244.255.1/16")
+	if err := netlink.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: &net.IPNet{IP: net.IPv4(10, 96, 0, 0).To4(), Mask: net.CIDRMask(16, 32)}}); err != nil {
+		t.Fatal(err)
+	}
+	var backends []*backend
+	for i := range n {
+		b := &backend{addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 244, 0, byte(i + 1)}), 8080)}
+		addAddress(t, link, b.addr.Addr().String()+"/32")
+		b.listen(t)
+		backends = append(backends, b)
+	}
+	return backends
+}
+
+func addAddress(t *testing.T, link netlink.Link, cidr string) {
+	t.Helper()
+	ip, network, err := net.ParseCIDR(cidr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: &net.IPNet{IP: ip, Mask: network.Mask}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b *backend) listen(t *testing.T) {
+	listener, err := net.Listen("tcp", b.addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			b.accepted.Add(1)
+			_ = conn.Close()
+		}
+	}()
+}
+
+// connect makes connections to the ClusterIP until the context ends.
+func connect(ctx context.Context, made *atomic.Int64, failed chan<- error) {
+	for ctx.Err() == nil {
+		conn, err := net.DialTimeout("tcp", "10.96.0.1:80", 5*time.Second)
+		if err != nil {
+			failed <- err
+			return
+		}
+		_ = conn.(*net.TCPConn).SetLinger(0)
+		_ = conn.Close()
+		made.Add(1)
+	}
+}
+
+// TestNoConnectionIsLostWhileEndpointsChange flips the endpoints of one Service as
+// fast as it can under new connections. None may fail, although a commit falls
+// between a packet's look-ups again and again, and none may go to an endpoint that
+// a commit has taken away.
+func TestNoConnectionIsLostWhileEndpointsChange(t *testing.T) {
+	plane, table := open(t), ruleset.NewTable()
+	backends := serveBackends(t, 10)
+	apply := func(serving []*backend) {
+		v := clusterView(serving)
+		changes := update(table, v)
+		if err := plane.Apply(context.Background(), &changes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	update(table, clusterView(backends))
+	if err := plane.Replace(context.Background(), testSettings, table); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	var made atomic.Int64
+	failed := make(chan error, 4)
+	var clients sync.WaitGroup
+	for range cap(failed) {
+		clients.Go(func() { connect(ctx, &made, failed) })
+	}
+	flips := 0
+	for ; ctx.Err() == nil; flips++ {
+		gone := backends[flips%len(backends)]
+		apply(slices.DeleteFunc(slices.Clone(backends), func(b *backend) bool { return b == gone }))
+		if flips%50 == 0 {
+			expectNoMore(t, gone)
+			if _, err := plane.Collect(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		apply(backends)
+	}
+	clients.Wait()
+	close(failed)
+	for err := range failed {
+		t.Errorf("a connection failed: %v", err)
+	}
+	t.Logf("%d connections during %d changes", made.Load(), 2*flips)
+	for _, b := range backends {
+		if b.accepted.Load() == 0 {
+			t.Errorf("%s was never reached", b.addr)
+		}
+	}
+}
+
+// expectNoMore checks that an endpoint which was taken away gets no new
+// connection, once those that were under way have arrived.
+func expectNoMore(t *testing.T, gone *backend) {
+	t.Helper()
+	time.Sleep(20 * time.Millisecond)
+	before := gone.accepted.Load()
+	time.Sleep(20 * time.Millisecond)
+	if after := gone.accepted.Load(); after != before {
+		t.Errorf("%s got %d connections after it was taken away", gone.addr, after-before)
+	}
+}
+
+func clusterView(serving []*backend) ruleset.View {
+	group := state.Group{Ports: []state.EndpointPort{{Protocol: state.TCP, Port: 8080}}}
+	for _, b := range serving {
+		group.Endpoints = append(group.Endpoints, state.Endpoint{Addr: b.addr.Addr()})
+	}
+	return ruleset.View{
+		Service: &state.Service{Name: "demo/web", ClusterIPs: addrs("10.96.0.1"), Ports: []state.Port{{Protocol: state.TCP, Port: 80}}},
+		Sets:    []*state.EndpointSet{{Name: "demo/web-1", Service: "demo/web", Groups: []state.Group{group}}},
+	}
+}
