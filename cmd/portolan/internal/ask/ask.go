@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/pflag"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
@@ -28,6 +29,9 @@ const (
 	// maxView bounds an answer; 10,000 Services with 50 endpoints each are 20 MB.
 	maxView = 256 << 20
 )
+
+// retry spaces attempts to connect of those who ask again and again.
+var retry = backoff.Config{BaseDelay: 10 * time.Millisecond, Multiplier: 1.5, Jitter: 0.2, MaxDelay: 100 * time.Millisecond}
 
 // Flags say which control plane to ask.
 type Flags struct {
@@ -66,7 +70,7 @@ func (f *Flags) Connect() (*Client, error) {
 	}
 	connection, err := grpc.NewClient("passthrough:///"+f.Server,
 		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(client.dial),
-		grpc.WithAuthority("localhost"), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxView)))
+		grpc.WithAuthority("localhost"), grpc.WithConnectParams(grpc.ConnectParams{Backoff: retry, MinConnectTimeout: time.Second}), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxView)))
 	if err != nil {
 		return nil, fmt.Errorf("--server %q: %w", f.Server, err)
 	}

@@ -64,15 +64,23 @@ func (o *options) run(command *cobra.Command) error {
 		}
 		return err
 	}
+	return o.outside(command.Context())
+}
+
+// outside runs the same command in namespaces and cleans up after it.
+func (o *options) outside(ctx context.Context) error {
 	directory, err := os.MkdirTemp("", "portolan-demo-")
 	if err != nil {
 		return fmt.Errorf("making a directory for the demo: %w", err)
 	}
-	err = sandbox.Run(command.Context(), sandbox.Config{
-		Arguments: os.Args[1:], Directory: directory, Out: os.Stdout, Err: os.Stderr,
-	})
-	if errors.Is(err, sandbox.ErrFailed) {
-		return fmt.Errorf("failed; logs and manifests are in %s", directory)
+	err = sandbox.Run(ctx, sandbox.Config{Arguments: os.Args[1:], Directory: directory, Out: os.Stdout, Err: os.Stderr})
+	switch {
+	case errors.Is(err, sandbox.ErrFailed):
+		return fmt.Errorf("not everything was as expected; logs and manifests are in %s", directory)
+	case errors.Is(err, context.Canceled) && o.keep:
+		err = nil // Ctrl-C is how it ends.
+	case errors.Is(err, context.Canceled):
+		err = errors.New("interrupted")
 	}
 	return errors.Join(err, os.RemoveAll(directory))
 }
@@ -89,10 +97,6 @@ func (o *options) inside(ctx context.Context, out io.Writer, directory string) (
 	ok = l.steps(ctx, o.skipSteps)
 	if ok && o.keep {
 		l.keep(ctx)
-	}
-	if ctx.Err() != nil {
-		r.Say("stopped")
-		return true, nil
 	}
 	return ok, nil
 }

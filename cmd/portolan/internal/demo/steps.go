@@ -25,7 +25,7 @@ var steps = []step{
 	{"What no Service declares is not served", (*lab).undeclared},
 	{"Endpoints come and go under load", (*lab).churn},
 	{"The control plane is killed (kill -9)", (*lab).killControlPlane},
-	{"An agent is killed too", (*lab).killAgent},
+	{"An agent is killed too, and starts again", (*lab).killAgent},
 	{"The control plane comes back", (*lab).resume},
 }
 

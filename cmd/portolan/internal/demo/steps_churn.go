@@ -70,9 +70,9 @@ type outcomes struct {
 
 func (l *lab) churn(ctx context.Context) (string, error) {
 	list := edits(l.pods)
-	l.Say("3 clients make new connections all the time: two pods, and the internet through a node port")
-	l.Say("meanwhile %s is edited %d times: pods are removed, not ready, terminating, back", webEndpointsFile, len(list))
-	l.Say("a pod that is taken away stops listening %s after the last kernel has confirmed", report.Duration(drain))
+	l.Say("2 pods and the internet make new connections to the Service all the time")
+	l.Say("meanwhile %s is edited %d times: pods go away and come back", webEndpointsFile, len(list))
+	l.Say("a pod that went away stops listening %s after all kernels know", report.Duration(drain))
 	flow := l.flow(ctx)
 	measured, err := l.edit(ctx, list)
 	tally, flowErr := flow.Stop()
@@ -88,9 +88,9 @@ func (l *lab) churn(ctx context.Context) (string, error) {
 	slices.Sort(measured.bytes)
 	p50, highest := median(measured.latencies), measured.latencies[len(measured.latencies)-1]
 	l.Check("%d new connections, 0 failed; the slowest took %s", tally.Answered(), report.Duration(tally.Slowest))
-	l.Check("from the changed file to each node's kernel, confirmed: %s in the middle, %s at most", report.Duration(p50), report.Duration(highest))
-	l.Check("one edit sends a node %d resource(s), %s; nothing grows with the cluster", median(measured.resources), output.Bytes(median(measured.bytes)))
-	return fmt.Sprintf("0 of %d failed; file to kernel %s", tally.Answered(), report.Duration(p50)), nil
+	l.Check("from the edit to a node's kernel, confirmed: median %s, longest %s", report.Duration(p50), report.Duration(highest))
+	l.Check("an edit sends a node %s, %s", report.Count(median(measured.resources), "resource"), output.Bytes(median(measured.bytes)))
+	return fmt.Sprintf("0 of %d connections failed; edit to kernel %s", tally.Answered(), report.Duration(p50)), nil
 }
 
 func median[T any](sorted []T) T { return sorted[len(sorted)/2] }

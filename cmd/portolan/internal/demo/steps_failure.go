@@ -30,7 +30,8 @@ func (l *lab) startLoad(ctx context.Context) error {
 		return fmt.Errorf("a connection from pod a2 to the web Service: %w", err)
 	}
 	l.load = &load{flow: l.flow(ctx), steady: steady}
-	l.Say("3 clients make new connections all the time; one connection, pod a2 → %s → pod %s, stays", webIP, steady.Pod)
+	l.Say("2 pods and the internet make new connections to the Service all the time")
+	l.Say("one connection stays: pod a2 → %s → pod %s", webIP, steady.Pod)
 	return nil
 }
 
@@ -45,8 +46,8 @@ func (l *lab) expectLoad() (connections int, err error) {
 	if tally.Failed > 0 {
 		return 0, fmt.Errorf("%d connections failed, expected none; the first: %w", tally.Failed, tally.FirstError)
 	}
-	l.Check("so far %d new connections, 0 failed", tally.Answered())
-	l.Check("the connection that stays: %d messages came back, the slowest in %s", echoes, report.Duration(longest))
+	l.Check("%d new connections since, 0 failed", tally.Answered())
+	l.Check("the one that stays still works: %d messages came back, the slowest in %s", echoes, report.Duration(longest))
 	return tally.Answered(), nil
 }
 
@@ -59,15 +60,15 @@ func (l *lab) killControlPlane(ctx context.Context) (string, error) {
 	l.controlPlane.kill()
 	time.Sleep(alone)
 	count, err := l.expectLoad()
-	return fmt.Sprintf("0 of %d failed", count), err
+	return fmt.Sprintf("0 of %d connections failed", count), err
 }
 
 func (l *lab) killAgent(ctx context.Context) (string, error) {
 	n := l.node("a")
-	l.Say("kill -9 of node-a's agent, while there is no control plane")
+	l.Say("kill -9 of node-a's agent, while there is no control plane either")
 	n.agent.kill()
 	time.Sleep(alone)
-	l.Say("the agent starts again, with nothing but what it had written to disk")
+	l.Say("it starts again; it has the kernel's rules and what it wrote to disk")
 	if err := l.startAgent(n); err != nil {
 		return "", err
 	}
@@ -76,7 +77,7 @@ func (l *lab) killAgent(ctx context.Context) (string, error) {
 		return "", err
 	}
 	count, err := l.expectLoad()
-	return fmt.Sprintf("0 of %d failed", count), err
+	return fmt.Sprintf("0 of %d connections failed", count), err
 }
 
 func (l *lab) resume(ctx context.Context) (string, error) {
@@ -92,7 +93,7 @@ func (l *lab) resume(ctx context.Context) (string, error) {
 	took := time.Since(begun)
 	for _, n := range l.nodes {
 		now, full := s.nodes[n.name], l.fullSync[n.name]
-		l.Detail("%s said what it holds and was sent %s (at first: %s)", n.name, l.sent(now), l.sent(full))
+		l.Detail("%s says what it holds, and is sent %s (the first time: %s)", n.name, l.sent(now), l.sent(full))
 		if now.GetSentBytes() > full.GetSentBytes()/2 {
 			return "", fmt.Errorf("%s was sent %d bytes: expected next to nothing, because nothing has changed", n.name, now.GetSentBytes())
 		}
@@ -101,5 +102,5 @@ func (l *lab) resume(ctx context.Context) (string, error) {
 	_, err = l.expectLoad()
 	tally, stopErr := l.load.flow.Stop()
 	l.load.steady.Close()
-	return fmt.Sprintf("resumed in %s, 0 of %d failed", report.Duration(took), tally.Answered()), errors.Join(err, stopErr)
+	return fmt.Sprintf("resumed in %s; 0 of %d connections failed", report.Duration(took), tally.Answered()), errors.Join(err, stopErr)
 }

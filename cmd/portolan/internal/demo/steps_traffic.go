@@ -77,8 +77,8 @@ func (l *lab) clusterIP(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	l.Check("all 6 pods on 3 nodes have answered, and saw the pod itself as their client")
-	l.Detail("(%s is the node's address: it stands in when a1 happens to reach itself)", client.node.gateways.v4)
+	l.Check("all 6 pods on 3 nodes have answered, and saw a1 itself")
+	l.Detail("%s is the node: it stands in when a1 happens to reach itself", client.node.gateways.v4)
 	if !hasIPv6() {
 		return fmt.Sprintf("%d connections over 6 pods", enough), nil
 	}
@@ -102,7 +102,7 @@ func (l *lab) nodePort(ctx context.Context) (string, error) {
 	if err := errors.Join(answeredBy(tally, l.pods), sawOnly(tally, entry.addresses.v4, entry.gateways.v4)); err != nil {
 		return "", err
 	}
-	l.Check("all 6 pods have answered; node-b stands in for the client, so that answers come back through it")
+	l.Check("all 6 pods have answered, and saw node-b: it stands in for the client")
 	return "masqueraded by node-b", nil
 }
 
@@ -116,7 +116,7 @@ func (l *lab) loadBalancer(ctx context.Context) (string, error) {
 	if err := errors.Join(answeredBy(tally, l.pods), sawOnly(tally, entry.addresses.v4, entry.gateways.v4)); err != nil {
 		return "", err
 	}
-	l.Check("all 6 pods have answered")
+	l.Check("all 6 pods have answered, and saw node-a: it stands in for the client")
 	return fmt.Sprintf("%d connections over 6 pods", enough), nil
 }
 
@@ -131,10 +131,10 @@ func (l *lab) affinity(ctx context.Context) (string, error) {
 		if len(tally.Pods) != 1 {
 			return "", fmt.Errorf("%d pods answered: expected one, because the Service has sessionAffinity ClientIP", len(tally.Pods))
 		}
-		figures = append(figures, strings.Fields(tally.String())[0])
+		figures = append(figures, name+" always to "+strings.Fields(tally.String())[0])
 	}
 	l.Check("each client's %d connections were all answered by one pod", count)
-	return fmt.Sprintf("2 clients, pods %s", strings.Join(figures, " and ")), nil
+	return strings.Join(figures, ", "), nil
 }
 
 func (l *lab) externalLocal(ctx context.Context) (string, error) {
@@ -156,17 +156,17 @@ func (l *lab) undeclared(ctx context.Context) (string, error) {
 	from := l.pod("c1").namespace
 	const noTime = 200 * time.Millisecond
 	took, err := knock(ctx, from, net.JoinHostPort(webIP, "81"))
-	l.Say("pod c1 → %s:81, a port that the Service does not declare: %s after %s", webIP, outcome(err), report.Duration(took))
+	l.Say("pod c1 → %s:81, not a port of that Service: %s after %s", webIP, outcome(err), report.Duration(took))
 	if !errors.Is(err, syscall.ECONNREFUSED) || took > noTime {
 		return "", fmt.Errorf("expected a refusal within %s", report.Duration(noTime))
 	}
 	silence, err := knock(ctx, from, net.JoinHostPort(unownedIP, servicePort))
-	l.Say("pod c1 → %s:80, an address that no Service owns: %s after %s", unownedIP, outcome(err), report.Duration(silence))
+	l.Say("pod c1 → %s:80, not a Service: %s after %s", unownedIP, outcome(err), report.Duration(silence))
 	var timeout net.Error
 	if !errors.As(err, &timeout) || !timeout.Timeout() {
 		return "", errors.New("expected silence")
 	}
-	l.Check("refused at once, and dropped")
+	l.Check("a wrong port is refused at once; an address of no Service gets no answer")
 	return "refused in " + report.Duration(took), nil
 }
 
@@ -192,7 +192,7 @@ func outcome(err error) string {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "refused"
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return "silence, given up"
+		return "silence, gave up"
 	default:
 		return err.Error()
 	}

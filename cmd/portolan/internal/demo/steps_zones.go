@@ -17,7 +17,7 @@ func (l *lab) zones(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	l.Say("in %s each endpoint gets a hint to its zone; node-a and node-b are in zone-a, node-c in zone-b", webEndpointsFile)
+	l.Say("each endpoint in %s gets a hint: for clients of its own zone", webEndpointsFile)
 	hinted, err := l.change(ctx, before, webEndpointsFile, l.webEndpoints(nil, true))
 	if err != nil {
 		return "", err
@@ -36,7 +36,7 @@ func (l *lab) zones(ctx context.Context) (string, error) {
 	err = l.explain(ctx, "demo/web", "node-c")
 	l.Check("only pods of the client's own zone have answered")
 	_, changeErr := l.change(ctx, hinted, webEndpointsFile, l.webEndpoints(nil, false))
-	return "zone-a 4 pods, zone-b 2 pods", errors.Join(err, changeErr)
+	return "zone-a uses its 4 pods, zone-b its 2", errors.Join(err, changeErr)
 }
 
 // explain prints why a node uses the endpoints that it uses.

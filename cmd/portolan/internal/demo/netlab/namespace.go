@@ -59,6 +59,9 @@ func keep(name string, enter func() (netns.NsHandle, error)) (*Namespace, error)
 		return nil, fmt.Errorf("opening netlink in %s: %w", name, err)
 	}
 	n.links = links
+	// Or devices wait a second for somebody with the same IPv6 address to object. It
+	// is no more than a second, so a kernel that refuses is no error.
+	_ = n.Sysctl("ipv6/conf/default/accept_dad", "0")
 	return n, n.up("lo")
 }
 

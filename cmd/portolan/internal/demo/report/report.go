@@ -96,7 +96,7 @@ func (r *Report) Table(rows [][]string) {
 	}
 	_ = table.Flush()
 	for line := range strings.Lines(text.String()) {
-		fmt.Fprint(r.out, "     ", line)
+		fmt.Fprintln(r.out, strings.TrimRight("     "+line, " \n"))
 	}
 }
 
@@ -121,9 +121,9 @@ func (r *Report) Summary() bool {
 	_ = table.Flush()
 	fmt.Fprintf(r.out, "\n%s\n", r.paint(bold, "Summary"))
 	for line := range strings.Lines(text.String()) {
-		fmt.Fprint(r.out, "  ", strings.TrimRight(line, " \n"), "\n")
+		fmt.Fprintln(r.out, strings.TrimRight("  "+line, " \n"))
 	}
-	verdict := r.paint(green, fmt.Sprintf("✓ all %d steps as expected", len(r.steps)))
+	verdict := r.paint(green, fmt.Sprintf("✓ %s as expected", Count(len(r.steps), "step")))
 	if failed > 0 {
 		verdict = r.paint(red, fmt.Sprintf("✗ %d of %d steps failed", failed, len(r.steps)))
 	}
@@ -132,6 +132,14 @@ func (r *Report) Summary() bool {
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
+
+// Count returns a number of things: "1 step", "2 steps".
+func Count[N int | uint64](n N, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
 
 // Duration returns a short duration for a sentence: "3.1 ms".
 func Duration(d time.Duration) string {

@@ -39,7 +39,7 @@ of reports.
 
 Summary
    1  First  ok  0.0 s  2 things
-  ✓ all 1 steps as expected, 0.0 s in all
+  ✓ 1 step as expected, 0.0 s in all
 `
 	if diff := cmp.Diff(want, regexp.MustCompile(`\d\.\d s`).ReplaceAllString(out.String(), "0.0 s")); diff != "" {
 		t.Error(diff)
@@ -64,6 +64,9 @@ func TestAFailureIsToldAndCounted(t *testing.T) {
 }
 
 func TestDurationsInSentences(t *testing.T) {
+	if Count(1, "step") != "1 step" || Count(uint64(0), "step") != "0 steps" {
+		t.Error("a wrong plural")
+	}
 	if got := Duration(3140 * time.Microsecond); got != "3.1 ms" {
 		t.Error(got)
 	}

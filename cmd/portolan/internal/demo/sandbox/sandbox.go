@@ -44,6 +44,8 @@ func Run(ctx context.Context, config Config) error {
 	switch {
 	case err == nil:
 		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
 	case errors.As(err, &exit):
 		return ErrFailed
 	default:
