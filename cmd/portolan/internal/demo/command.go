@@ -33,8 +33,8 @@ what happens when endpoints change and programs are killed.
 
 The nodes, their pods and a client on the "internet" are network namespaces. A control
 plane and three agents run in them, the same programs as in a cluster. It needs no
-root, nothing installed and no network, takes about half a minute, changes nothing
-outside of its namespaces, and exits 1 if anything is not as expected.`,
+root, nothing installed and no network, takes ten seconds, changes nothing outside of
+its namespaces, and exits 1 if anything is not as expected.`,
 		Example: `  portolan demo
   portolan demo --keep --skip-steps    # a cluster to play with, until Ctrl-C`,
 		Args: cobra.NoArgs,

@@ -2,8 +2,6 @@ package demo
 
 import (
 	"fmt"
-	"os"
-	"sync"
 
 	"github.com/portolan-net/portolan/cmd/portolan/internal/demo/netlab"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/demo/traffic"
@@ -21,9 +19,6 @@ const (
 
 	podsPerNode = 2
 )
-
-// dual is what somebody has in each address family.
-type dual struct{ v4, v6 string }
 
 var (
 	control = dual{controlAddress, "fd00:192:168::fe"}
@@ -143,51 +138,6 @@ func (p *pod) build() (err error) {
 	return leaf(p.namespace, p.addresses, p.node.namespace, p.node.gateways, "to-"+p.name)
 }
 
-// leaf connects a namespace to its router, which knows how to reach it, and through
-// which it reaches everything else.
-func leaf(n *netlab.Namespace, own dual, router *netlab.Namespace, gateway dual, routerDevice string) error {
-	err := netlab.Connect(
-		netlab.End{In: n, Device: "eth0", Addresses: own.hosts()},
-		netlab.End{In: router, Device: routerDevice, Addresses: gateway.hosts()})
-	if err != nil {
-		return err
-	}
-	const direct = ""
-	if err := route(router, own.routes(), dual{direct, direct}, routerDevice); err != nil {
-		return err
-	}
-	if err := route(n, gateway.routes(), dual{direct, direct}, "eth0"); err != nil {
-		return err
-	}
-	return route(n, dual{netlab.Default4, netlab.Default6}, gateway, "eth0")
-}
-
-// route routes in the families that the kernel has.
-func route(n *netlab.Namespace, destination, gateway dual, device string) error {
-	if err := n.Route(destination.v4, gateway.v4, device); err != nil || !hasIPv6() {
-		return err
-	}
-	return n.Route(destination.v6, gateway.v6, device)
-}
-
-func forward(n *netlab.Namespace) error {
-	if err := n.Sysctl("ipv4/ip_forward", "1"); err != nil || !hasIPv6() {
-		return err
-	}
-	return n.Sysctl("ipv6/conf/all/forwarding", "1")
-}
-
-// routes returns the addresses as destinations of their own.
-func (d dual) routes() dual { return dual{d.v4 + "/32", d.v6 + "/128"} }
-
-// hosts returns the addresses for a device, in the families that the kernel has.
-func (d dual) hosts() []string {
-	if !hasIPv6() {
-		return []string{d.v4 + "/32"}
-	}
-	return []string{d.v4 + "/32", d.v6 + "/128"}
-}
-
 // start starts the pod's process.
 func (p *pod) start() error {
 	listener, err := p.namespace.Listen(":" + podPort)
@@ -217,9 +167,3 @@ func (t *topology) pod(name string) *pod {
 	}
 	panic("no pod " + name)
 }
-
-// hasIPv6 tells whether the kernel has IPv6 and it is not switched off.
-var hasIPv6 = sync.OnceValue(func() bool {
-	off, err := os.ReadFile("/proc/sys/net/ipv6/conf/all/disable_ipv6")
-	return err == nil && string(off) == "0\n"
-})
