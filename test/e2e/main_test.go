@@ -1,0 +1,32 @@
+package e2e_test
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/portolan-net/portolan/test/e2e/internal/lab"
+	"github.com/portolan-net/portolan/test/e2e/internal/product"
+)
+
+// TestMain builds the programs, where modules can still be downloaded, and runs the
+// tests in a network namespace of their own.
+func TestMain(m *testing.M) {
+	if lab.Inside() {
+		os.Exit(m.Run())
+	}
+	os.Exit(prepareAndEnter())
+}
+
+func prepareAndEnter() int {
+	dir, err := os.MkdirTemp("", "portolan-e2e-")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		err = product.Build(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return lab.Enter()
+}
