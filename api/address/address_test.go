@@ -41,7 +41,7 @@ func TestParseRefuses(t *testing.T) {
 func TestParsePrefix(t *testing.T) {
 	for in, want := range map[string]string{
 		"10.0.0.0/8":        "10.0.0.0/8",
-		" 10.0.0.0/8 ":      "10.0.0.0/8",
+		" 10.0.0.0/8 ":      "10.0.0.0/8", //nolint:gocritic // The blanks are the point.
 		"10.1.2.3/8":        "10.0.0.0/8",
 		"010.001.0.0/016":   "10.1.0.0/16",
 		"2001:db8::1/32":    "2001:db8::/32",

@@ -5,8 +5,8 @@ package main
 import (
 	"os"
 
-	"github.com/portolan-net/portolan/cmd/internal/program"
 	"github.com/portolan-net/portolan/cmd/internal/agentcommand"
+	"github.com/portolan-net/portolan/cmd/internal/program"
 )
 
 func main() { os.Exit(program.Run(agentcommand.New())) }

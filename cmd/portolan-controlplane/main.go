@@ -4,8 +4,8 @@ package main
 import (
 	"os"
 
-	"github.com/portolan-net/portolan/cmd/internal/program"
 	"github.com/portolan-net/portolan/cmd/internal/controlplanecommand"
+	"github.com/portolan-net/portolan/cmd/internal/program"
 )
 
 func main() { os.Exit(program.Run(controlplanecommand.New())) }

@@ -157,6 +157,8 @@ func (s *State) remove(name resource.Name, dirty *Dirty) {
 	case discoveryv1.Kind_KIND_CLUSTER_CONFIG:
 		s.cluster = nil
 		dirty.Config = true
+	default:
+		// A kind of a newer protocol is never held.
 	}
 }
 

@@ -249,7 +249,7 @@ func TestExplainSaysWhyEachEndpointIsInOrOut(t *testing.T) {
 		model.Endpoint{Addr: netip.MustParseAddr("10.0.0.3"), Node: "a"},
 		model.Endpoint{Addr: netip.MustParseAddr("10.0.0.4"), Node: "a", Serving: true, Terminating: true})}
 	decisions, candidates := Explain(web(nil), slices, "a", "z1")
-	if text := strings.Join(decisions, "\n"); !strings.Contains(text, "these name zone z1") || !strings.Contains(text, "1 of 4 endpoints") {
+	if text := strings.Join(decisions, "\n"); !strings.Contains(text, "these name z1") || !strings.Contains(text, "1 of 4 endpoints") {
 		t.Errorf("decisions:\n%s", text)
 	}
 	var got []string

@@ -67,9 +67,9 @@ func (s *selection) explain(node, zone string) []string {
 	case node == "":
 		return lines
 	case len(local) == 0:
-		return append(lines, prefix+fmt.Sprintf("none of %d usable endpoints is on node %s: what a Local policy restricts is dropped here", len(s.decision.Cluster), node))
+		return append(lines, prefix+fmt.Sprintf("none of the %d usable endpoints is on %s: what a Local policy restricts is dropped there", len(s.decision.Cluster), node))
 	default:
-		return append(lines, prefix+fmt.Sprintf("%d of them on node %s serve what a Local policy restricts", len(local), node))
+		return append(lines, prefix+fmt.Sprintf("%d on %s for what a Local policy restricts", len(local), node))
 	}
 }
 
@@ -84,9 +84,9 @@ func (s *selection) basis(node, zone string, used int) string {
 	case s.decision.Terminating:
 		return of + "none is ready, so those that are terminating and still serve; topology is ignored"
 	case preferred && node != "":
-		return of + "every ready endpoint has a node hint, and these name node " + node
+		return of + "every ready endpoint has a node hint, and these name " + node
 	case zoned && zone != "":
-		return of + "every ready endpoint has a zone hint, and these name zone " + zone
+		return of + "every ready endpoint has a zone hint, and these name " + zone
 	case len(s.decision.Zones) > 0 && zone == "":
 		return of + "all that are ready; there are zone hints, but the node has no zone"
 	case len(s.decision.Zones) > 0:

@@ -1,6 +1,7 @@
 package introspection
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -51,10 +52,11 @@ func Register(registrar grpc.ServiceRegistrar, server *Server) {
 	introspectionv1.RegisterIntrospectionServiceServer(registrar, server)
 }
 
-// ListNodes lists the nodes that are or were connected.
+// ListNodes lists the nodes that are or were connected, and the cluster's Nodes
+// that never were, ordered by name.
 func (s *Server) ListNodes(_ context.Context, request *introspectionv1.ListNodesRequest) (*introspectionv1.ListNodesResponse, error) {
 	response := &introspectionv1.ListNodesResponse{Revision: s.revision()}
-	for _, node := range s.cfg.Nodes.List() {
+	for _, node := range s.nodes() {
 		state := node.State(response.GetRevision())
 		if wanted := request.GetStates(); len(wanted) == 0 || slices.Contains(wanted, state) {
 			response.Nodes = append(response.Nodes, nodeStatus(&node, response.GetRevision()))
@@ -62,6 +64,25 @@ func (s *Server) ListNodes(_ context.Context, request *introspectionv1.ListNodes
 	}
 	return response, nil
 }
+
+// nodes returns the status of every node that is known in one way or the other.
+func (s *Server) nodes() []nodes.Status {
+	list := s.cfg.Nodes.List()
+	seen := make(map[string]struct{}, len(list))
+	for i := range list {
+		seen[list[i].Node] = struct{}{}
+	}
+	for _, node := range s.cfg.Cluster.Nodes() {
+		if _, ok := seen[node.Name]; !ok {
+			list = append(list, nodes.Status{Peer: nodes.Peer{Node: node.Name, Zone: node.Zone}, LastError: neverConnected})
+		}
+	}
+	slices.SortFunc(list, func(a, b nodes.Status) int { return cmp.Compare(a.Node, b.Node) })
+	return list
+}
+
+// neverConnected is said of a Node of the cluster that has no agent.
+const neverConnected = "no agent of this node has connected to this control plane"
 
 // GetView returns what a node should hold now.
 func (s *Server) GetView(_ context.Context, request *introspectionv1.GetViewRequest) (*introspectionv1.GetViewResponse, error) {

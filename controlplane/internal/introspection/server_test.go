@@ -253,3 +253,17 @@ func TestProblemsAreListed(t *testing.T) {
 		t.Errorf("%v: %s", err, diff)
 	}
 }
+
+func TestANodeWithoutAgentIsListedToo(t *testing.T) {
+	f := newFixture(t)
+	f.fill(t)
+	all, err := f.ListNodes(t.Context(), &introspectionv1.ListNodesRequest{})
+	if err != nil || len(all.GetNodes()) != len(f.Nodes()) {
+		t.Fatalf("got %v, %v", all, err)
+	}
+	for _, node := range all.GetNodes() {
+		if node.GetState() != introspectionv1.SyncState_SYNC_STATE_DISCONNECTED || node.GetLastError() != neverConnected {
+			t.Errorf("got %v", node)
+		}
+	}
+}

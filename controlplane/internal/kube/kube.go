@@ -144,7 +144,7 @@ func (s *source) servesServiceCIDRs(ctx context.Context) (served bool, err error
 		}
 		r.record(ctx, err)
 		if err != nil {
-			return false, nil
+			return false, nil //nolint:nilerr // Recorded above; asked again.
 		}
 		for _, resource := range list.APIResources {
 			served = served || resource.Name == "servicecidrs"

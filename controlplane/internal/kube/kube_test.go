@@ -55,7 +55,7 @@ func cidrsServed(client *fake.Clientset) {
 	})
 }
 
-func start(t *testing.T, client *fake.Clientset, log hclog.Logger) (*cluster.Store, context.CancelFunc) {
+func start(client *fake.Clientset, log hclog.Logger) (*cluster.Store, context.CancelFunc) {
 	store := cluster.NewStore()
 	ctx, cancel := context.WithCancel(context.Background())
 	s := newSource(client, Config{ClusterID: "c1", Logger: log, Writer: admission.NewWriter(store, hclog.NewNullLogger())})
@@ -71,7 +71,7 @@ func TestRunFollowsTheAPIServer(t *testing.T) {
 			&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}},
 			&networkingv1.ServiceCIDR{ObjectMeta: metav1.ObjectMeta{Name: "k"}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{"10.96.0.0/12"}}})
 		cidrsServed(client)
-		store, cancel := start(t, client, hclog.NewNullLogger())
+		store, cancel := start(client, hclog.NewNullLogger())
 		defer synctest.Wait()
 		defer cancel()
 		web := model.Key{Namespace: "demo", Name: "web"}
@@ -115,7 +115,7 @@ func fromTest(action clienttesting.Action) bool {
 
 func TestRunDoesWithoutServiceCIDRs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store, cancel := start(t, fake.NewClientset(), hclog.NewNullLogger())
+		store, cancel := start(fake.NewClientset(), hclog.NewNullLogger())
 		defer synctest.Wait()
 		defer cancel()
 		if !store.Take().Synced {
@@ -133,7 +133,7 @@ func TestRunIsNotSyncedBeforeEveryKindIs(t *testing.T) {
 		client.PrependReactor("list", "nodes", func(clienttesting.Action) (bool, runtime.Object, error) {
 			return !up.Load(), nil, &net.OpError{Op: "dial", Err: errors.New("connection refused")}
 		})
-		store, cancel := start(t, client, hclog.New(&hclog.LoggerOptions{Output: &out}))
+		store, cancel := start(client, hclog.New(&hclog.LoggerOptions{Output: &out}))
 		defer synctest.Wait()
 		defer cancel()
 		time.Sleep(time.Minute)

@@ -3,6 +3,7 @@ package manifest
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -148,7 +149,7 @@ func (d *decoder) strict(data []byte, path string, h header, into any) bool {
 	}
 	for _, f := range faults {
 		field, message := "", f.Error()
-		if at, ok := f.(kjson.FieldError); ok {
+		if at := kjson.FieldError(nil); errors.As(f, &at) {
 			field = at.FieldPath()
 			message = strings.TrimSpace(strings.SplitN(message, "\"", 2)[0]) + ": expected only fields of the Kubernetes API, each once"
 		}

@@ -48,6 +48,7 @@ func fixedElements(f *ruleset.Frontend) []element {
 		}
 	}
 	switch f.Unserved {
+	case ruleset.Served:
 	case ruleset.Reject:
 		add(noEndpointIPs, rejectChain)
 	case ruleset.Drop:

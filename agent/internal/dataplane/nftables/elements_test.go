@@ -30,7 +30,9 @@ func (m kernelMap) commit(t *rapid.T, b *batch, set string) {
 	}
 }
 
-func slotKey(k ruleset.Key, slot int) string { return slotElement(endpoints, k, slot, netip.AddrPort{}).key }
+func slotKey(k ruleset.Key, slot int) string {
+	return slotElement(endpoints, k, slot, netip.AddrPort{}).key
+}
 
 // TestASlotThatCanBePickedIsAlwaysThere: a packet that read the number of backends
 // before a commit finds its slot after it, and in the slot a backend that is valid

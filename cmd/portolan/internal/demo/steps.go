@@ -43,7 +43,7 @@ func (l *lab) steps(ctx context.Context, clusterOnly bool) bool {
 		err = l.Step(s.title, func() (string, error) {
 			figure, err := s.run(l, ctx)
 			if ctx.Err() != nil {
-				return "", nil // Interrupted; what failed for that reason is no news.
+				return "", nil //nolint:nilerr // Interrupted; what failed for that reason is no news.
 			}
 			if err == nil {
 				err = l.check()

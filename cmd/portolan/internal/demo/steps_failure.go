@@ -18,7 +18,6 @@ const alone = time.Second
 type load struct {
 	flow   *traffic.Flow
 	steady *traffic.Steady
-	from   string
 }
 
 // startLoad starts new connections all the time, and one that stays.
@@ -63,7 +62,7 @@ func (l *lab) killControlPlane(ctx context.Context) (string, error) {
 	return fmt.Sprintf("0 of %d connections failed", count), err
 }
 
-func (l *lab) killAgent(ctx context.Context) (string, error) {
+func (l *lab) killAgent(context.Context) (string, error) {
 	n := l.node("a")
 	l.Say("kill -9 of node-a's agent, while there is no control plane either")
 	n.agent.kill()

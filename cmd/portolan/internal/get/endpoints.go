@@ -26,7 +26,7 @@ or of all.
 
 Endpoints that a node does not use are not listed; "portolan explain" lists them
 with the reason.`,
-		RunE: func(command *cobra.Command, names []string) error { return o.endpoints(command, names) },
+		RunE: o.endpoints,
 	}
 	command.ValidArgsFunction = o.server.CompleteServices
 	o.register(command)

@@ -33,7 +33,7 @@ func nodesCommand(now func() time.Time) *cobra.Command {
   REVISION  applied / current
   APPLIED   how long ago its kernel took the last change, and TOOK how long that took
   SENT      resources and bytes sent since it connected`,
-		RunE: func(command *cobra.Command, names []string) error { return o.nodes(command, names) },
+		RunE: o.nodes,
 	}
 	command.ValidArgsFunction = o.server.CompleteNodes
 	o.register(command)

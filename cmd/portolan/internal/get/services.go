@@ -26,7 +26,7 @@ func servicesCommand(now func() time.Time) *cobra.Command {
   POLICY     where traffic from inside / from outside may go, if not everywhere
              (Local: only to endpoints on the node that it reached), and affinity
   ENDPOINTS  how many addresses it may use; with --node, how many of them are on it`,
-		RunE: func(command *cobra.Command, names []string) error { return o.services(command, names) },
+		RunE: o.services,
 	}
 	command.ValidArgsFunction = o.server.CompleteServices
 	o.register(command)
