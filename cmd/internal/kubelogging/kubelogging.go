@@ -9,7 +9,9 @@ import (
 )
 
 // SendTo makes klog write to the logger.
-func SendTo(logger hclog.Logger) { klog.SetLogger(logr.New(sink{logger})) }
+func SendTo(logger hclog.Logger) {
+	klog.SetLoggerWithOptions(logr.New(sink{logger}), klog.ContextualLogger(true))
+}
 
 // sink is a logr.LogSink. What these libraries call information is detail to an
 // operator of ours: errors stay errors, the rest is debug and trace.

@@ -40,10 +40,21 @@ func Open(logger hclog.Logger) (*Plane, error) {
 		return nil, err
 	}
 	if _, err := p.conn.ListTablesOfFamily(nftables.TableFamilyIPv4); err != nil {
-		return nil, errors.Join(fmt.Errorf("listing nf_tables tables: %w", explain(err)), p.Close())
+		return nil, errors.Join(fmt.Errorf("listing nf_tables tables: %w", explainListing(err)), p.Close())
 	}
 	return p, nil
 }
+
+// explainListing explains an error of the simplest request there is: nfnetlink
+// answers it with EINVAL if it has no nf_tables to pass it on to.
+func explainListing(err error) error {
+	if errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("%w: %s", err, wantNFTables)
+	}
+	return explain(err)
+}
+
+const wantNFTables = "expected a kernel with nf_tables (CONFIG_NF_TABLES, modprobe nf_tables)"
 
 func (p *Plane) connect() error {
 	conn, err := nftables.New(nftables.AsLasting())
@@ -75,7 +86,7 @@ func explain(err error) error {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return fmt.Errorf("%w: expected CAP_NET_ADMIN in this network namespace (run as root, or grant the capability)", err)
 	case errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EAFNOSUPPORT):
-		return fmt.Errorf("%w: expected a kernel with nf_tables (CONFIG_NF_TABLES, modprobe nf_tables)", err)
+		return fmt.Errorf("%w: %s", err, wantNFTables)
 	default:
 		return err
 	}

@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os/exec"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
@@ -123,5 +125,18 @@ func TestNftPrintsEverythingWeMake(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(listing)
+	}
+}
+
+func TestErrorsOfTheKernelSayWhatWasExpected(t *testing.T) {
+	for errno, want := range map[error]string{
+		unix.EPERM:           "expected CAP_NET_ADMIN",
+		unix.EPROTONOSUPPORT: wantNFTables,
+		unix.EINVAL:          wantNFTables,
+		unix.ENOBUFS:         "no buffer space available",
+	} {
+		if got := explainListing(fmt.Errorf("netlink receive: %w", errno)).Error(); !strings.Contains(got, want) {
+			t.Errorf("%v is explained as %q, want %q", errno, got, want)
+		}
 	}
 }
