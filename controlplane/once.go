@@ -38,8 +38,10 @@ func Once(ctx context.Context, config OnceConfig) (resources []*discoveryv1.Reso
 		config.Logger.Warn(warning)
 	}
 	objects, snapshots := cluster.NewStore(), snapshot.NewStore(time.Now)
+	// Problems are returned, so they are not logged.
+	writer := admission.NewWriter(objects, hclog.NewNullLogger())
 	source, err := manifest.New(manifest.Config{
-		Path: config.Manifests, Writer: admission.NewWriter(objects, config.Logger), Logger: config.Logger, Rand: config.Rand,
+		Path: config.Manifests, Writer: writer, Logger: config.Logger, Rand: config.Rand,
 	})
 	if err != nil {
 		return nil, nil, err

@@ -125,6 +125,8 @@ func cleanupCommand() *cobra.Command {
 		Short: "Remove everything that an agent has put into the kernel",
 		Long: `Remove everything that an agent, or portolan apply, has put into the kernel of
 this network namespace. Connections through Services break. Stop the agent first.`,
+		Example: `  portolan-agent cleanup
+  ip netns exec test portolan-agent cleanup`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			logger, err := flags.New("portolan-agent", os.Stderr)

@@ -75,7 +75,7 @@ func (o *options) run(ctx context.Context) error {
 		return err
 	}
 	if config.Credentials, err = o.tls.Server(config.Agents.Addr()); err != nil {
-		return err
+		return fmt.Errorf("--listen %s: %w", o.listen, err)
 	}
 	if config.Admin, err = o.listenAdmin(ctx); err != nil {
 		return err

@@ -28,7 +28,10 @@ func (f *Flags) Register(flags *pflag.FlagSet, peer string) {
 	flags.BoolVar(&f.Insecure, "insecure", false, "talk in plaintext without authentication, even beyond loopback")
 }
 
-var errPlaintext = errors.New("no TLS files: expected --tls-ca-file, --tls-cert-file and --tls-key-file, or --insecure")
+var (
+	errPlaintext = errors.New("no TLS files: expected --tls-ca-file, --tls-cert-file and --tls-key-file, or --insecure")
+	errPartial   = errors.New("expected all of --tls-ca-file, --tls-cert-file and --tls-key-file, or none")
+)
 
 // Server returns a server's credentials, or nil for plaintext, which is allowed on
 // loopback addresses and with --insecure.
@@ -37,7 +40,7 @@ func (f *Flags) Server(address net.Addr) (credentials.TransportCredentials, erro
 		if f.Insecure || isLocal(address) {
 			return nil, nil
 		}
-		return nil, fmt.Errorf("listening on %s: %w", address, errPlaintext)
+		return nil, errPlaintext
 	}
 	config, err := f.config()
 	if err != nil {
@@ -53,7 +56,7 @@ func (f *Flags) Client(servers []string) (credentials.TransportCredentials, erro
 	if f.CA == "" && f.Cert == "" && f.Key == "" {
 		for _, server := range servers {
 			if !f.Insecure && !isLocalName(server) {
-				return nil, fmt.Errorf("connecting to %s: %w", server, errPlaintext)
+				return nil, fmt.Errorf("--server %s: %w", server, errPlaintext)
 			}
 		}
 		return insecure.NewCredentials(), nil
@@ -67,7 +70,7 @@ func (f *Flags) Client(servers []string) (credentials.TransportCredentials, erro
 
 func (f *Flags) config() (*tls.Config, error) {
 	if f.CA == "" || f.Cert == "" || f.Key == "" {
-		return nil, errPlaintext
+		return nil, errPartial
 	}
 	pem, err := os.ReadFile(f.CA)
 	if err != nil {

@@ -150,10 +150,10 @@ func TestPlaintextBeyondLoopbackNeedsTheFlag(t *testing.T) {
 func TestFilesThatCannotBeUsedAreNamed(t *testing.T) {
 	good := newAuthority(t).flags("server")
 	for want, bad := range map[string]Flags{
-		"expected --tls-ca-file, --tls-cert-file and --tls-key-file": {CA: good.CA},
-		"--tls-ca-file: open /nowhere":                               {CA: "/nowhere", Cert: good.Cert, Key: good.Key},
-		"expected certificates in PEM":                               {CA: good.Key, Cert: good.Cert, Key: good.Key},
-		"--tls-cert-file " + good.Cert:                               {CA: good.CA, Cert: good.Cert, Key: good.Cert},
+		"expected all of --tls-ca-file, --tls-cert-file and --tls-key-file, or none": {CA: good.CA},
+		"--tls-ca-file: open /nowhere": {CA: "/nowhere", Cert: good.Cert, Key: good.Key},
+		"expected certificates in PEM": {CA: good.Key, Cert: good.Cert, Key: good.Key},
+		"--tls-cert-file " + good.Cert: {CA: good.CA, Cert: good.Cert, Key: good.Cert},
 	} {
 		if _, err := bad.Server(&net.UnixAddr{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)

@@ -142,13 +142,17 @@ func (s *Server) ExplainService(_ context.Context, request *introspectionv1.Expl
 	return response, nil
 }
 
-// ListProblems lists the objects that could not be used.
+// ListProblems lists the objects that could not be used. Before everything has been
+// read it lists those that are known, but does not say that there are none.
 func (s *Server) ListProblems(context.Context, *introspectionv1.ListProblemsRequest) (*introspectionv1.ListProblemsResponse, error) {
 	response := &introspectionv1.ListProblemsResponse{}
 	for _, p := range s.cfg.Cluster.Problems() {
 		response.Problems = append(response.Problems, &introspectionv1.Problem{
 			Object: p.Object, Field: p.Field, Value: p.Value, Message: p.Message,
 		})
+	}
+	if len(response.Problems) == 0 && s.cfg.Snapshots.Current() == nil {
+		return nil, errUnsynced
 	}
 	return response, nil
 }
@@ -160,12 +164,14 @@ func (s *Server) revision() uint64 {
 	return 0
 }
 
+var errUnsynced = status.Error(codes.Unavailable, "not synced: the control plane has not read the whole cluster yet")
+
 // view returns the view of a node that the cluster has or that has connected, or
 // of no node in particular.
 func (s *Server) view(node string) (snapshot.View, error) {
 	current := s.cfg.Snapshots.Current()
 	if current == nil {
-		return snapshot.View{}, status.Error(codes.Unavailable, "not synced: the control plane has not read the whole cluster yet")
+		return snapshot.View{}, errUnsynced
 	}
 	if node == "" {
 		return current.View(""), nil

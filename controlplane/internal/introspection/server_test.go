@@ -244,6 +244,23 @@ func TestAServiceIsExplained(t *testing.T) {
 	}
 }
 
+// well is a cluster without problems.
+type well struct{ *fixture }
+
+func (well) Problems() []model.Problem { return nil }
+
+func TestThatThereAreNoProblemsIsSaidOnlyOnceEverythingIsRead(t *testing.T) {
+	f := newFixture(t)
+	server := New(Config{Snapshots: f.store, Nodes: f.nodes, Cluster: well{f}, Explainer: f})
+	if _, err := server.ListProblems(t.Context(), &introspectionv1.ListProblemsRequest{}); status.Code(err) != codes.Unavailable {
+		t.Errorf("error %v, want Unavailable", err)
+	}
+	f.fill(t)
+	if _, err := server.ListProblems(t.Context(), &introspectionv1.ListProblemsRequest{}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestProblemsAreListed(t *testing.T) {
 	f := newFixture(t)
 	got, err := f.ListProblems(t.Context(), &introspectionv1.ListProblemsRequest{})

@@ -45,7 +45,8 @@ func decode(text []byte) *decoded {
 	if !json.Valid(data) {
 		var err error
 		if data, err = yaml.YAMLToJSONStrict(text); err != nil {
-			out.faults = append(out.faults, syntaxFault(err))
+			d := decoder{text: text, out: out}
+			d.syntax(err)
 			return out
 		}
 	}
@@ -55,6 +56,19 @@ func decode(text []byte) *decoded {
 	d := decoder{text: text, out: out}
 	d.value(data, "", header{}, 0)
 	return out
+}
+
+// syntax reports a document that is no YAML, or repeats a key. The latter can still
+// tell which object it is about.
+func (d *decoder) syntax(err error) {
+	f := syntaxFault(err)
+	if data, err := yaml.YAMLToJSON(d.text); err == nil {
+		var h header
+		if json.Unmarshal(data, &h) == nil {
+			f.object = h.object()
+		}
+	}
+	d.out.faults = append(d.out.faults, f)
 }
 
 // header is what every object begins with.
@@ -68,6 +82,16 @@ type header struct {
 }
 
 func (h header) id() id { return id{h.Kind, h.Metadata.Namespace, h.Metadata.Name} }
+
+// object returns the id for people, with the namespace that an object has that
+// names none.
+func (h header) object() id {
+	object := h.id()
+	if known := kinds[h.Kind]; known.namespaced && object.namespace == "" && object.name != "" {
+		object.namespace = metav1.NamespaceDefault
+	}
+	return object
+}
 
 type decoder struct {
 	text []byte
@@ -159,12 +183,8 @@ func (d *decoder) strict(data []byte, path string, h header, into any) bool {
 }
 
 func (d *decoder) fault(h header, field, value, message string) {
-	object := h.id()
-	if known := kinds[h.Kind]; known.namespaced && object.namespace == "" && object.name != "" {
-		object.namespace = metav1.NamespaceDefault
-	}
 	d.out.faults = append(d.out.faults, fault{
-		line: lineOf(d.text, field), object: object,
+		line: lineOf(d.text, field), object: h.object(),
 		field: field, value: value, message: message,
 	})
 }

@@ -93,7 +93,7 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 			text: strings.Replace(web, "    port: 80", "    prot: TCP\n    port: 80", 1), field: "spec.ports[0].prot",
 			line: "line 10:", says: "unknown field", objects: "Service demo/web",
 		},
-		"a repeated field": {text: web + "  clusterIP: 10.96.0.11\n", line: "line 11:", says: `"clusterIP" already set`},
+		"a repeated field": {text: web + "  clusterIP: 10.96.0.11\n", line: "line 11:", says: `"clusterIP" already set`, objects: "Service demo/web"},
 		"a repeated field of JSON": {
 			text:  `{"apiVersion":"v1","kind":"Node","metadata":{"name":"n1","name":"n2"}}`,
 			field: "metadata.name", line: "line 1:", says: "duplicate field",

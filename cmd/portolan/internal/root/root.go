@@ -15,6 +15,10 @@ func Command() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "portolan",
 		Short: "Kubernetes Service load balancing with one brain and many thin hands",
+		Example: `  portolan demo
+  portolan apply -f cluster/ --node node-a
+  portolan get nodes
+  portolan explain demo/web --node node-a`,
 	}
 	command.AddCommand(apply.Command(), get.Command(), explain.Command(), demo.Command())
 	return command
