@@ -1,0 +1,165 @@
+package reference
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// kind is what sort of address a client has used.
+type kind int
+
+const (
+	clusterIPAddress kind = iota
+	externalIPAddress
+	loadBalancerIP
+	nodePort
+)
+
+// frontend is a port of a Service as it is reached by one address.
+type frontend struct {
+	service *corev1.Service
+	port    corev1.ServicePort
+	family  corev1.IPFamily
+	kind    kind
+	// address is that of the Service; node ports have none.
+	address netip.Addr
+}
+
+// lookUp finds what a packet is addressed to. A full address goes before a node port
+// (S21).
+func (w world) lookUp(family corev1.IPFamily, packet Packet) (frontend, bool) {
+	var byNodePort *frontend
+	for _, f := range w.frontends(family) {
+		switch {
+		case protocolOf(f.port.Protocol) != protocolOf(packet.Protocol): // S4, S19
+		case f.kind == nodePort:
+			if f.port.NodePort == int32(packet.Destination.Port()) {
+				byNodePort = &f
+			}
+		case f.address == packet.Destination.Addr() && f.port.Port == int32(packet.Destination.Port()):
+			return f, true
+		}
+	}
+	if byNodePort != nil && w.acceptsNodePorts(packet.Destination.Addr()) {
+		return *byNodePort, true
+	}
+	return frontend{}, false
+}
+
+// frontends lists all frontends of a family.
+func (w world) frontends(family corev1.IPFamily) []frontend {
+	var all []frontend
+	for _, service := range w.proxied() {
+		address, ok := clusterIP(service, family)
+		if !ok {
+			continue // S107, S109: not a Service of this family
+		}
+		for _, port := range service.Spec.Ports {
+			f := frontend{service: service, port: port, family: family}
+			f.kind, f.address = clusterIPAddress, address
+			all = append(all, f)
+			f.kind = externalIPAddress
+			for _, f.address = range w.externalIPs(service, family) {
+				all = append(all, f)
+			}
+			f.kind = loadBalancerIP
+			for _, f.address = range loadBalancerIPs(service, family) {
+				all = append(all, f)
+			}
+			if hasNodePorts(service) && port.NodePort != 0 { // S13, S29
+				f.kind, f.address = nodePort, netip.Addr{}
+				all = append(all, f)
+			}
+		}
+	}
+	return all
+}
+
+// labelProxyName says that somebody else proxies a Service.
+const labelProxyName = "service.kubernetes.io/service-proxy-name"
+
+// proxied lists the Services that are to be proxied.
+func (w world) proxied() []*corev1.Service {
+	var all []*corev1.Service
+	for i := range w.cluster.Services {
+		service := &w.cluster.Services[i]
+		_, elsewhere := service.Labels[labelProxyName] // S93
+		headless := service.Spec.ClusterIP == "" || service.Spec.ClusterIP == corev1.ClusterIPNone
+		if !elsewhere && !headless && service.Spec.Type != corev1.ServiceTypeExternalName { // S92
+			all = append(all, service)
+		}
+	}
+	return all
+}
+
+// clusterIP is the ClusterIP of a family (S107).
+func clusterIP(service *corev1.Service, family corev1.IPFamily) (netip.Addr, bool) {
+	if len(service.Spec.IPFamilies) == 0 {
+		address, ok := parseAddress(service.Spec.ClusterIP)
+		return address, ok && familyOf(address) == family
+	}
+	i := slices.Index(service.Spec.IPFamilies, family)
+	if i < 0 || i >= len(service.Spec.ClusterIPs) {
+		return netip.Addr{}, false
+	}
+	return parseAddress(service.Spec.ClusterIPs[i])
+}
+
+// externalIPs are the usable external IPs (S37, S40, S41, S110).
+func (w world) externalIPs(service *corev1.Service, family corev1.IPFamily) []netip.Addr {
+	if w.config.IgnoreExternalIPs {
+		return nil
+	}
+	var all []netip.Addr
+	for _, text := range service.Spec.ExternalIPs {
+		if address, ok := parseAddress(text); ok && familyOf(address) == family {
+			all = append(all, address)
+		}
+	}
+	return all
+}
+
+// loadBalancerIPs are the addresses of the load balancer that the node serves itself
+// (S23 to S28).
+func loadBalancerIPs(service *corev1.Service, family corev1.IPFamily) []netip.Addr {
+	var all []netip.Addr
+	for _, ingress := range service.Status.LoadBalancer.Ingress {
+		if ingress.IPMode != nil && *ingress.IPMode != corev1.LoadBalancerIPModeVIP {
+			continue
+		}
+		if address, ok := parseAddress(ingress.IP); ok && familyOf(address) == family {
+			all = append(all, address)
+		}
+	}
+	return all
+}
+
+func hasNodePorts(service *corev1.Service) bool {
+	return service.Spec.Type == corev1.ServiceTypeNodePort || service.Spec.Type == corev1.ServiceTypeLoadBalancer
+}
+
+// allowed tells whether the source ranges of a Service let a source in (S30 to S32).
+func (w world) allowed(entry frontend, source netip.Addr) bool {
+	var ranges []netip.Prefix
+	for _, text := range entry.service.Spec.LoadBalancerSourceRanges {
+		prefix, err := netip.ParsePrefix(strings.TrimSpace(text))
+		if err != nil || familyOf(prefix.Addr()) != entry.family {
+			continue
+		}
+		if prefix.Bits() == 0 {
+			return true // S31
+		}
+		ranges = append(ranges, prefix)
+	}
+	contain := func(address netip.Addr) bool {
+		return slices.ContainsFunc(ranges, func(p netip.Prefix) bool { return p.Contains(address) })
+	}
+	if len(ranges) == 0 || contain(source) {
+		return true
+	}
+	own, ok := w.primaryAddress(entry.family)
+	return ok && source == entry.address && contain(own) // S32
+}
