@@ -14,11 +14,14 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
+	"github.com/portolan-net/portolan/agent/internal/conntrack"
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
 	"github.com/portolan-net/portolan/agent/internal/dataplane/nftables"
+	"github.com/portolan-net/portolan/agent/internal/healthcheck"
 	"github.com/portolan-net/portolan/agent/internal/metrics"
 	"github.com/portolan-net/portolan/agent/internal/nodeaddr"
 	"github.com/portolan-net/portolan/agent/internal/reconcile"
+	"github.com/portolan-net/portolan/agent/internal/ruleset"
 	"github.com/portolan-net/portolan/agent/internal/state"
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	"github.com/portolan-net/portolan/api/subscribe"
@@ -68,9 +71,12 @@ func run(ctx context.Context, config Config, plane dataplane.Dataplane) error {
 	// the one closure that is called later breaks the circle.
 	var subscriber *subscribe.Subscriber
 	observed := metrics.New(func() subscribe.Status { return subscriber.Status() }, config.Version, time.Now)
+	cleaner := conntrack.New(config.Logger.Named("conntrack"), observed.Conntrack)
+	checks := healthcheck.New(config.Logger.Named("healthcheck"), func() bool { healthy, _ := observed.Health(); return healthy })
 	loop := reconcile.New(reconcile.Config{
 		Node: config.Node, Dataplane: plane, Logger: config.Logger.Named("reconcile"),
 		Addresses: nodeaddr.List, AddressesChanged: changed,
+		CleanConntrack: cleaner.Clean, HealthChecks: checks.Update,
 		Acknowledge:    func(r subscribe.Result) bool { return subscriber.Acknowledge(r) },
 		CheckpointPath: config.CheckpointPath, Observer: observed, Now: time.Now,
 	}, restored, header)
@@ -80,6 +86,8 @@ func run(ctx context.Context, config Config, plane dataplane.Dataplane) error {
 	}
 	group.Go(func() error { return loop.Run(ctx) })
 	group.Go(func() error { return subscriber.Run(ctx) })
+	group.Go(func() error { return cleaner.Run(ctx) })
+	group.Go(func() error { return checks.Run(ctx) })
 	group.Go(func() error {
 		return serving("health", metrics.Serve(ctx, config.HealthAddress, observed.HealthHandler()))
 	})
@@ -165,6 +173,11 @@ func Apply(ctx context.Context, node string, resources []*discoveryv1.Resource, 
 	}
 	rejected, err := reconcile.Once(ctx, reconcile.Config{
 		Node: node, Dataplane: plane, Logger: logger, Addresses: nodeaddr.List, Now: time.Now,
+		CleanConntrack: func(serving ruleset.Serving) {
+			if _, err := conntrack.Remove(ctx, serving); err != nil {
+				logger.Warn("cannot remove connections to UDP endpoints that have gone", "error", err)
+			}
+		},
 	}, resources)
 	return rejected, errors.Join(err, plane.Close())
 }

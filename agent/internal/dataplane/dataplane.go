@@ -19,6 +19,9 @@ type Settings struct {
 	DetectInterface string
 	MasqueradeAll   bool
 	MasqueradeBit   uint32
+	// TCPBeLiberal means that conntrack accepts TCP packets beyond the window, so
+	// that there is no need to drop what it calls invalid.
+	TCPBeLiberal bool
 	// ServiceCIDRs are dropped where no Service owns the address.
 	ServiceCIDRs []netip.Prefix
 }

@@ -24,11 +24,14 @@ type Metrics struct {
 	lastApplied prometheus.Gauge
 	rejected    prometheus.Gauge
 	checkpoints *prometheus.CounterVec
+	conntrack   prometheus.Counter
 
 	mu sync.Mutex
 	// queuedAt is when the oldest change that is not in the kernel was queued; zero
 	// if there is none.
 	queuedAt, appliedAt time.Time
+	// ineligible says why load balancers should not send to this node.
+	ineligible string
 }
 
 var _ reconcile.Observer = (*Metrics)(nil)
@@ -51,8 +54,10 @@ func New(status func() subscribe.Status, version string, now func() time.Time) *
 			Name: "portolan_agent_rejected_resources", Help: "Resources that cannot be used now; their last good state is in force."}),
 		checkpoints: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "portolan_agent_checkpoints_total", Help: "Checkpoints written to disk, by result: ok or error."}, []string{"result"}),
+		conntrack: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "kubeproxy_conntrack_reconciler_deleted_entries_total", Help: "Conntrack entries deleted because their UDP endpoint does not serve any more."}),
 	}
-	m.Registry.MustRegister(m.applies, m.failures, m.frontends, m.lastApplied, m.rejected, m.checkpoints,
+	m.Registry.MustRegister(m.applies, m.failures, m.frontends, m.lastApplied, m.rejected, m.checkpoints, m.conntrack,
 		subscriptionCollector{status}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "portolan_agent_build_info", Help: "Always 1; the label says which version runs.", ConstLabels: prometheus.Labels{"version": version}})
@@ -92,6 +97,14 @@ func (m *Metrics) Applied(a reconcile.Attempt) {
 // Rejected notes what is rejected now.
 func (m *Metrics) Rejected(list []*discoveryv1.RejectedResource) { m.rejected.Set(float64(len(list))) }
 
+// Eligible notes why load balancers should not send to this node; empty if they
+// may.
+func (m *Metrics) Eligible(why string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ineligible = why
+}
+
 // Checkpointed notes an attempt to write a checkpoint.
 func (m *Metrics) Checkpointed(_ int, err error) {
 	if err != nil {
@@ -100,6 +113,9 @@ func (m *Metrics) Checkpointed(_ int, err error) {
 	}
 	m.checkpoints.WithLabelValues("ok").Inc()
 }
+
+// Conntrack notes a run over the connection table.
+func (m *Metrics) Conntrack(entries uint, _ error) { m.conntrack.Add(float64(entries)) }
 
 // subscriptionCollector exports a subscription's status as it is when asked.
 type subscriptionCollector struct{ status func() subscribe.Status }

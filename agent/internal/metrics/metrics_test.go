@@ -58,6 +58,21 @@ func TestANodeIsUnhealthyOnlyWhenAChangeHasWaitedTooLong(t *testing.T) {
 	})
 }
 
+func TestANodeThatGoesAwayIsNotHealthyButAlive(t *testing.T) {
+	m := newMetrics()
+	m.Eligible("the Node is being deleted")
+	if code, body := get(t, m.HealthHandler(), "/healthz"); code != http.StatusServiceUnavailable || !strings.Contains(body, `"nodeEligible":false`) {
+		t.Errorf("/healthz answers %d %s", code, body)
+	}
+	if code, _ := get(t, m.HealthHandler(), "/livez"); code != http.StatusOK {
+		t.Errorf("/livez answers %d", code)
+	}
+	m.Eligible("")
+	if code, _ := get(t, m.HealthHandler(), "/healthz"); code != http.StatusOK {
+		t.Errorf("/healthz answers %d once the node may be used again", code)
+	}
+}
+
 func TestMetricsAreWellFormed(t *testing.T) {
 	m := newMetrics()
 	m.Applied(reconcile.Attempt{Whole: true, Duration: time.Millisecond})

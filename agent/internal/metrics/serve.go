@@ -37,24 +37,33 @@ func (m *Metrics) Health() (healthy bool, lastUpdated time.Time) {
 	return now.Sub(m.queuedAt) < staleAfter, m.appliedAt
 }
 
+func (m *Metrics) eligible() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ineligible == ""
+}
+
 func (m *Metrics) serveHealth(withNode bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		healthy, updated := m.Health()
 		answer := health{LastUpdated: updated, CurrentTime: m.now(), Healthy: healthy}
+		ok := healthy
 		if withNode {
-			eligible := true
+			eligible := m.eligible()
 			answer.NodeEligible = &eligible
+			ok = healthy && eligible
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		if !healthy {
+		if !ok {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 		_ = json.NewEncoder(w).Encode(answer)
 	}
 }
 
-// HealthHandler serves /healthz and /livez.
+// HealthHandler serves /healthz, which also fails while load balancers should not
+// send to this node (KEP-3836), and /livez, which does not.
 func (m *Metrics) HealthHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", m.serveHealth(true))

@@ -62,6 +62,25 @@ func ForNodePorts(addresses []netip.Addr, cidrs []netip.Prefix) []netip.Addr {
 	return list
 }
 
+// ForListening returns where a server that answers on the addresses of node ports
+// must listen: the unspecified address of a family whose addresses all answer.
+func ForListening(addresses []netip.Addr, cidrs []netip.Prefix) []netip.Addr {
+	var list []netip.Addr
+	for _, wildcard := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+		restricted := slices.ContainsFunc(cidrs, func(p netip.Prefix) bool { return p.Addr().Is6() == wildcard.Is6() && p.Bits() > 0 })
+		if !restricted {
+			list = append(list, wildcard)
+			continue
+		}
+		for _, addr := range ForNodePorts(addresses, cidrs) {
+			if addr.Is6() == wildcard.Is6() {
+				list = append(list, addr)
+			}
+		}
+	}
+	return list
+}
+
 func accepted(addr netip.Addr, cidrs []netip.Prefix) bool {
 	any := true
 	for _, cidr := range cidrs {

@@ -34,6 +34,10 @@ type Config struct {
 	// Addresses lists the node's addresses; AddressesChanged tells when to look.
 	Addresses        func() ([]netip.Addr, error)
 	AddressesChanged <-chan struct{}
+	// CleanConntrack and HealthChecks are told, after the rules are in force, what
+	// serves UDP frontends and where load balancers may ask. May be nil.
+	CleanConntrack func(ruleset.Serving)
+	HealthChecks   func([]ruleset.HealthCheck)
 	// Acknowledge reports the fate of the latest transaction once more.
 	Acknowledge func(subscribe.Result) bool
 	// CheckpointPath is where the state is kept; empty means nowhere.
@@ -50,6 +54,9 @@ type Observer interface {
 	Applied(Attempt)
 	// Rejected is called with all resources that are currently rejected.
 	Rejected([]*discoveryv1.RejectedResource)
+	// Eligible is called with why load balancers should not send to this node;
+	// empty if they may.
+	Eligible(why string)
 	// Checkpointed is called after each attempt to write a checkpoint.
 	Checkpointed(bytes int, err error)
 }
@@ -79,11 +86,13 @@ type Loop struct {
 	// told is set once a control plane has said something to this process.
 	told bool
 	// nameless is set while the control plane has no configuration for the node.
-	nameless  bool
-	rejected  map[resourceID]*discoveryv1.RejectedResource
-	revision  uint64
-	source    state.Source
-	addresses []netip.Addr
+	nameless bool
+	// configured is set once the control plane had a configuration for the node.
+	configured bool
+	rejected   map[resourceID]*discoveryv1.RejectedResource
+	revision   uint64
+	source     state.Source
+	addresses  []netip.Addr
 
 	retryAfter time.Duration
 	retry      *time.Timer
@@ -223,6 +232,13 @@ func (l *Loop) noteConfig() {
 		l.Logger.Warn("the cluster has no Node of this name: node ports are not served and no traffic is known to come from pods", "node", l.Node)
 	}
 	l.nameless = missing
+	switch {
+	case !missing:
+		l.configured = true
+		l.Observer.Eligible(l.state.Config().Ineligible)
+	case l.configured:
+		l.Observer.Eligible("the Node is gone")
+	}
 }
 
 func (l *Loop) noteRejected(tx *subscribe.Transaction, rejected []*discoveryv1.RejectedResource) {

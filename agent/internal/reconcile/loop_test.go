@@ -35,6 +35,10 @@ type rig struct {
 	local  []netip.Addr
 	acked  []subscribe.Result
 	writes int
+
+	ineligible string
+	serving    []ruleset.Serving
+	checks     []ruleset.HealthCheck
 }
 
 func newRig(t *testing.T, plane *fake.Plane, path string) *rig {
@@ -46,7 +50,9 @@ func newRig(t *testing.T, plane *fake.Plane, path string) *rig {
 	}
 	r.loop = New(Config{
 		Node: "node-a", Dataplane: plane, Logger: hclog.NewNullLogger(), Addresses: r.list, AddressesChanged: r.addresses,
-		Acknowledge: r.acknowledge, CheckpointPath: path, Observer: r, Now: time.Now,
+		CleanConntrack: func(s ruleset.Serving) { r.serving = append(r.serving, s) },
+		HealthChecks:   func(c []ruleset.HealthCheck) { r.checks = c },
+		Acknowledge:    r.acknowledge, CheckpointPath: path, Observer: r, Now: time.Now,
 	}, restored, header)
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop = stop
@@ -89,6 +95,11 @@ func (r *rig) acknowledge(result subscribe.Result) bool {
 func (r *rig) Queued()                                  {}
 func (r *rig) Applied(Attempt)                          {}
 func (r *rig) Rejected([]*discoveryv1.RejectedResource) {}
+func (r *rig) Eligible(why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ineligible = why
+}
 func (r *rig) Checkpointed(_ int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -327,5 +338,108 @@ func TestAChangedConfigurationReplacesEverything(t *testing.T) {
 		if calls := r.plane.Calls(); calls != (fake.Calls{Replace: 2}) {
 			t.Errorf("calls %+v", calls)
 		}
+	})
+}
+
+func udpService(name, clusterIP string, healthCheck uint32) *discoveryv1.Resource {
+	return &discoveryv1.Resource{Name: name, Version: 1, Body: &discoveryv1.Resource_Service{Service: &discoveryv1.Service{
+		ClusterIps: []string{clusterIP}, HealthCheckNodePort: healthCheck,
+		Ports: []*discoveryv1.ServicePort{{Name: "dns", Protocol: discoveryv1.Protocol_PROTOCOL_UDP, Port: 53}},
+	}}}
+}
+
+func udpGroup(states map[string]discoveryv1.EndpointState) []*discoveryv1.EndpointGroup {
+	group := &discoveryv1.EndpointGroup{Ports: []*discoveryv1.EndpointPort{{Name: "dns", Protocol: discoveryv1.Protocol_PROTOCOL_UDP, Port: 5353}}}
+	for address, state := range states {
+		group.Endpoints = append(group.Endpoints, &discoveryv1.Endpoint{Address: address, State: state})
+	}
+	return []*discoveryv1.EndpointGroup{group}
+}
+
+func udpEndpoints(states map[string]discoveryv1.EndpointState) *discoveryv1.Resource {
+	return &discoveryv1.Resource{Name: "demo/dns-1", Version: 2, Body: &discoveryv1.Resource_EndpointSet{
+		EndpointSet: &discoveryv1.EndpointSet{Service: "demo/dns", Groups: udpGroup(states)}}}
+}
+
+func TestConnectionsOfUDPFrontendsAreLookedAtAfterTheirEndpointsChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, fake.New(), "")
+		defer r.close()
+		const ready, draining = discoveryv1.EndpointState_ENDPOINT_STATE_UNSPECIFIED, discoveryv1.EndpointState_ENDPOINT_STATE_DRAINING
+		r.send(transaction(nodeConfig(nil), udpService("demo/dns", "10.96.0.53", 0), service("demo/web", "10.96.0.1", 0)))
+		r.send(transaction(udpEndpoints(map[string]discoveryv1.EndpointState{"10.244.1.1": ready, "10.244.2.2": draining})))
+		synctest.Wait()
+		key := ruleset.UDP(netip.MustParseAddrPort("10.96.0.53:53"))
+		last := r.serving[len(r.serving)-1]
+		if len(last) != 1 || len(last[key]) != 2 {
+			t.Errorf("serving %v, want the endpoint that is ready and the one that drains", last)
+		}
+		if backends, _ := r.plane.Backends(key); len(backends) != 1 {
+			t.Errorf("backends %v, want the one that is ready", backends)
+		}
+		r.send(transaction(udpEndpoints(nil)))
+		synctest.Wait()
+		if last := r.serving[len(r.serving)-1]; len(last) != 0 {
+			t.Errorf("serving %v, want nothing: connections stay while nothing serves", last)
+		}
+		r.send(transaction(endpoints("demo/web", "10.244.1.1")))
+		synctest.Wait()
+		if last := r.serving[len(r.serving)-1]; len(last) != 0 {
+			t.Errorf("a TCP Service asks for %v", last)
+		}
+	})
+}
+
+func TestHealthChecksFollowTheEndpointsOnTheNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, fake.New(), "")
+		defer r.close()
+		local := func(states map[string]discoveryv1.EndpointState) *discoveryv1.Resource {
+			return &discoveryv1.Resource{Name: "demo/dns", Version: 4, Body: &discoveryv1.Resource_LocalEndpoints{
+				LocalEndpoints: &discoveryv1.LocalEndpoints{Local: udpGroup(states)}}}
+		}
+		expect := func(when string, want ...ruleset.HealthCheck) {
+			t.Helper()
+			synctest.Wait()
+			if !slices.Equal(r.checks, want) {
+				t.Errorf("%s: health checks %v, want %v", when, r.checks, want)
+			}
+		}
+		check := ruleset.HealthCheck{Listen: netip.MustParseAddrPort("192.168.0.2:32000"), Service: "demo/dns"}
+		r.send(transaction(nodeConfig(nil), udpService("demo/dns", "10.96.0.53", 32000)))
+		expect("without endpoints", check)
+		const ready, terminating = discoveryv1.EndpointState_ENDPOINT_STATE_UNSPECIFIED, discoveryv1.EndpointState_ENDPOINT_STATE_TERMINATING
+		r.send(transaction(local(map[string]discoveryv1.EndpointState{"10.244.1.1": ready, "10.244.1.2": ready})))
+		check.Ready = 2
+		expect("with two", check)
+		r.send(transaction(local(map[string]discoveryv1.EndpointState{"10.244.1.1": terminating})))
+		check.Ready = 0
+		expect("with one that terminates", check)
+		check.Listen = netip.MustParseAddrPort("0.0.0.0:32000")
+		r.send(transaction(nodeConfig(func(c *discoveryv1.NodeConfig) { c.NodePortAddresses = nil })))
+		expect("with node ports on all addresses", check)
+		r.send(transaction(udpService("demo/dns", "10.96.0.53", 0)))
+		expect("without the port")
+	})
+}
+
+func TestANodeThatIsGoneIsNotEligible(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, fake.New(), "")
+		defer r.close()
+		expect := func(want string) {
+			t.Helper()
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if r.ineligible != want {
+				t.Errorf("ineligible because %q, want %q", r.ineligible, want)
+			}
+		}
+		r.send(transaction())
+		expect("")
+		r.send(transaction(nodeConfig(func(c *discoveryv1.NodeConfig) { c.Ineligible = "the Node is being deleted" })))
+		expect("the Node is being deleted")
+		r.send(&subscribe.Transaction{Removed: []resource.Name{{Kind: discoveryv1.Kind_KIND_NODE_CONFIG, Name: "node-a"}}})
+		expect("the Node is gone")
 	})
 }

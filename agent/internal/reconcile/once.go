@@ -27,4 +27,5 @@ type nobody struct{}
 func (nobody) Queued()                                  {}
 func (nobody) Applied(Attempt)                          {}
 func (nobody) Rejected([]*discoveryv1.RejectedResource) {}
+func (nobody) Eligible(string)                          {}
 func (nobody) Checkpointed(int, error)                  {}

@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"context"
-	"iter"
 	"maps"
 	"reflect"
 	"time"
@@ -26,11 +25,11 @@ func (l *Loop) sync(ctx context.Context) error {
 	if !reflect.DeepEqual(settings, l.settings) {
 		l.settings, l.whole = settings, true
 	}
-	names := maps.Keys(l.dirty.Services)
+	names := l.dirty.Services
 	if l.table.SetEnvironment(l.environment()) || l.whole {
 		names = l.allServices()
 	}
-	changes := l.table.Update(names, l.view)
+	changes := l.table.Update(maps.Keys(names), l.view)
 	l.dirty = state.Dirty{}
 
 	attempt := Attempt{Whole: l.whole, Frontends: len(changes.Frontends)}
@@ -48,7 +47,18 @@ func (l *Loop) sync(ctx context.Context) error {
 		return attempt.Err
 	}
 	l.succeed(attempt)
+	l.follow(names, changes.HealthChecks || attempt.Whole)
 	return nil
+}
+
+// follow does what comes after the rules are in force.
+func (l *Loop) follow(names map[string]struct{}, healthChecks bool) {
+	if l.CleanConntrack != nil {
+		l.CleanConntrack(l.table.Serving(maps.Keys(names), l.view))
+	}
+	if l.HealthChecks != nil && healthChecks {
+		l.HealthChecks(l.table.HealthChecks())
+	}
 }
 
 // fail arranges for a replacement of everything, later each time.
@@ -79,9 +89,9 @@ func (l *Loop) view(name string) ruleset.View {
 	return ruleset.View{Service: l.state.Service(name), Sets: l.state.EndpointSets(name), Local: l.state.Local(name)}
 }
 
-// allServices yields the Services of the state and those that only the table has
-// still, each once.
-func (l *Loop) allServices() iter.Seq[string] {
+// allServices returns the Services of the state and those that only the table has
+// still.
+func (l *Loop) allServices() map[string]struct{} {
 	all := map[string]struct{}{}
 	for _, name := range l.state.Services() {
 		all[name] = struct{}{}
@@ -89,7 +99,7 @@ func (l *Loop) allServices() iter.Seq[string] {
 	for name := range l.table.Services() {
 		all[name] = struct{}{}
 	}
-	return maps.Keys(all)
+	return all
 }
 
 // environment returns what the node itself adds to the ruleset.
@@ -99,9 +109,13 @@ func (l *Loop) environment() ruleset.Environment {
 		return ruleset.Environment{}
 	}
 	if config.NodePortPrimary {
-		return ruleset.Environment{NodeIPs: config.NodeIPs, NodePortAddrs: config.NodeIPs}
+		return ruleset.Environment{NodeIPs: config.NodeIPs, NodePortAddrs: config.NodeIPs, HealthCheckAddrs: config.NodeIPs}
 	}
-	return ruleset.Environment{NodeIPs: config.NodeIPs, NodePortAddrs: nodeaddr.ForNodePorts(l.addresses, config.NodePortCIDRs)}
+	return ruleset.Environment{
+		NodeIPs:          config.NodeIPs,
+		NodePortAddrs:    nodeaddr.ForNodePorts(l.addresses, config.NodePortCIDRs),
+		HealthCheckAddrs: nodeaddr.ForListening(l.addresses, config.NodePortCIDRs),
+	}
 }
 
 // defaultMasqueradeBit is kube-proxy's, for a node that has no configuration yet.
@@ -113,6 +127,7 @@ func (l *Loop) settingsNow() dataplane.Settings {
 		settings = dataplane.Settings{
 			Detect: config.Detect, DetectCIDRs: config.DetectCIDRs, DetectInterface: config.DetectInterface,
 			MasqueradeAll: config.MasqueradeAll, MasqueradeBit: config.MasqueradeBit,
+			TCPBeLiberal: config.Conntrack.GetTcpBeLiberal(),
 		}
 	}
 	if cluster := l.state.Cluster(); cluster != nil {

@@ -92,8 +92,12 @@ type Environment struct {
 	NodePortAddrs []netip.Addr
 	// NodeIPs are the Node's primary addresses.
 	NodeIPs []netip.Addr
+	// HealthCheckAddrs are the addresses on which health checks answer: those of
+	// node ports, with an unspecified address where that is all of a family.
+	HealthCheckAddrs []netip.Addr
 }
 
 func (e Environment) equal(o Environment) bool {
-	return slices.Equal(e.NodePortAddrs, o.NodePortAddrs) && slices.Equal(e.NodeIPs, o.NodeIPs)
+	return slices.Equal(e.NodePortAddrs, o.NodePortAddrs) && slices.Equal(e.NodeIPs, o.NodeIPs) &&
+		slices.Equal(e.HealthCheckAddrs, o.HealthCheckAddrs)
 }

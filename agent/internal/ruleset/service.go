@@ -161,13 +161,13 @@ func disjoint(prefixes []netip.Prefix) []netip.Prefix {
 
 func clusterEndpoints(view View, port state.Port, is6 bool) []netip.AddrPort {
 	if view.Local != nil {
-		if preferred := matching(nil, view.Local.Preferred, port, is6); len(preferred) > 0 {
+		if preferred := matching(nil, view.Local.Preferred, port, is6, chosen); len(preferred) > 0 {
 			return preferred
 		}
 	}
 	var list []netip.AddrPort
 	for _, set := range view.Sets {
-		list = matching(list, set.Groups, port, is6)
+		list = matching(list, set.Groups, port, is6, chosen)
 	}
 	return list
 }
@@ -176,19 +176,24 @@ func localEndpoints(view View, port state.Port, is6 bool) []netip.AddrPort {
 	if view.Local == nil {
 		return nil
 	}
-	return matching(nil, view.Local.Local, port, is6)
+	return matching(nil, view.Local.Local, port, is6, chosen)
 }
+
+// chosen are the endpoints that new connections may use; serving are those and
+// the ones that only keep the connections that they have.
+func chosen(e state.Endpoint) bool { return !e.Draining }
+func serving(state.Endpoint) bool  { return true }
 
 // matching appends the endpoints of a family that serve a Service port: those of
 // the groups with a port of its name and protocol.
-func matching(list []netip.AddrPort, groups []state.Group, port state.Port, is6 bool) []netip.AddrPort {
+func matching(list []netip.AddrPort, groups []state.Group, port state.Port, is6 bool, wanted func(state.Endpoint) bool) []netip.AddrPort {
 	for _, group := range groups {
 		for _, p := range group.Ports {
 			if p.Name != port.Name || p.Protocol != port.Protocol {
 				continue
 			}
 			for _, endpoint := range group.Endpoints {
-				if endpoint.Addr.Is6() == is6 {
+				if endpoint.Addr.Is6() == is6 && wanted(endpoint) {
 					list = append(list, netip.AddrPortFrom(endpoint.Addr, p.Port))
 				}
 			}

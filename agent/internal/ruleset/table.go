@@ -17,6 +17,8 @@ type Table struct {
 	waiting    map[Key][]*Frontend
 	clusterIPs counted[netip.Addr]
 	hairpins   counted[Hairpin]
+	// checks has the health checks of the Services that have some.
+	checks map[string][]HealthCheck
 }
 
 // NewTable returns an empty table.
@@ -27,6 +29,7 @@ func NewTable() *Table {
 		waiting:    map[Key][]*Frontend{},
 		clusterIPs: counted[netip.Addr]{},
 		hairpins:   counted[Hairpin]{},
+		checks:     map[string][]HealthCheck{},
 	}
 }
 
@@ -35,6 +38,8 @@ type Changes struct {
 	Frontends                          []Change
 	AddedClusterIPs, RemovedClusterIPs []netip.Addr
 	AddedHairpins, RemovedHairpins     []Hairpin
+	// HealthChecks is set if any changed. They are no business of the kernel's.
+	HealthChecks bool
 }
 
 // Change is a frontend before and after; nil where it was not or is no more.
@@ -50,7 +55,7 @@ func (c Change) Key() Key {
 	return c.Old.Key
 }
 
-// Empty tells whether nothing changed.
+// Empty tells whether nothing changed in the kernel.
 func (c *Changes) Empty() bool {
 	return len(c.Frontends) == 0 && len(c.AddedClusterIPs) == 0 && len(c.RemovedClusterIPs) == 0 &&
 		len(c.AddedHairpins) == 0 && len(c.RemovedHairpins) == 0
@@ -75,9 +80,11 @@ func (t *Table) Update(names iter.Seq[string], view func(name string) View) Chan
 	before := map[Key]*Frontend{}
 	var clusterIPs tally[netip.Addr]
 	var hairpins tally[Hairpin]
+	var changes Changes
 	for name := range names {
-		old := t.services[name]
-		next := build(view(name), t.env, old)
+		old, v := t.services[name], view(name)
+		next := build(v, t.env, old)
+		changes.HealthChecks = t.setChecks(name, healthChecks(v, t.env)) || changes.HealthChecks
 		if old != nil {
 			t.withdraw(old, before)
 			clusterIPs.remove(t.clusterIPs, old.clusterIPs)
@@ -94,7 +101,6 @@ func (t *Table) Update(names iter.Seq[string], view func(name string) View) Chan
 			t.services[name] = next
 		}
 	}
-	var changes Changes
 	for key, old := range before {
 		if now := t.owner[key]; !old.Same(now) {
 			changes.Frontends = append(changes.Frontends, Change{old, now})

@@ -93,8 +93,11 @@ func encodeGroups(groups []Group) []*discoveryv1.EndpointGroup {
 		}
 		for _, e := range g.Endpoints {
 			state := discoveryv1.EndpointState_ENDPOINT_STATE_UNSPECIFIED
-			if e.Terminating {
+			switch {
+			case e.Terminating:
 				state = discoveryv1.EndpointState_ENDPOINT_STATE_TERMINATING
+			case e.Draining:
+				state = discoveryv1.EndpointState_ENDPOINT_STATE_DRAINING
 			}
 			list[i].Endpoints = append(list[i].Endpoints, &discoveryv1.Endpoint{
 				Address: e.Addr.String(), State: state, Weight: e.Weight})
@@ -114,7 +117,7 @@ func encodeNodeConfig(c *NodeConfig) *discoveryv1.Resource {
 			DetectLocal:   &discoveryv1.DetectLocal{Mode: c.Detect, Cidrs: prefixTexts(c.DetectCIDRs), Interface: c.DetectInterface},
 			MasqueradeAll: c.MasqueradeAll, MasqueradeBit: c.MasqueradeBit,
 			SyncPeriod: durationpb.New(c.SyncPeriod), MinSyncPeriod: durationpb.New(c.MinSyncPeriod),
-			Ipvs: c.IPVS, Conntrack: c.Conntrack,
+			Ipvs: c.IPVS, Conntrack: c.Conntrack, Ineligible: c.Ineligible,
 		}}}
 }
 

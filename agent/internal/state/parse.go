@@ -166,6 +166,9 @@ func parseGroup(p *discoveryv1.EndpointGroup) (Group, error) {
 		group.Ports[i] = EndpointPort{Name: port.GetName(), Protocol: protocol, Port: number}
 	}
 	for i, endpoint := range p.GetEndpoints() {
+		if endpoint.GetState() > discoveryv1.EndpointState_ENDPOINT_STATE_DRAINING {
+			return Group{}, fmt.Errorf("endpoints[%d].state %d: not known to this agent", i, endpoint.GetState())
+		}
 		addr, err := netip.ParseAddr(endpoint.GetAddress())
 		if err != nil {
 			return Group{}, fmt.Errorf("endpoints[%d].address %q: expected an IP address", i, endpoint.GetAddress())
@@ -176,6 +179,7 @@ func parseGroup(p *discoveryv1.EndpointGroup) (Group, error) {
 		group.Endpoints[i] = Endpoint{
 			Addr:        addr,
 			Terminating: endpoint.GetState() == discoveryv1.EndpointState_ENDPOINT_STATE_TERMINATING,
+			Draining:    endpoint.GetState() == discoveryv1.EndpointState_ENDPOINT_STATE_DRAINING,
 			Weight:      endpoint.GetWeight(),
 		}
 	}
@@ -188,7 +192,7 @@ func parseNodeConfig(name string, p *discoveryv1.NodeConfig) (*NodeConfig, error
 		Detect: p.GetDetectLocal().GetMode(), DetectInterface: p.GetDetectLocal().GetInterface(),
 		MasqueradeAll: p.GetMasqueradeAll(), MasqueradeBit: p.GetMasqueradeBit(),
 		SyncPeriod: p.GetSyncPeriod().AsDuration(), MinSyncPeriod: p.GetMinSyncPeriod().AsDuration(),
-		IPVS: p.GetIpvs(), Conntrack: p.GetConntrack(),
+		IPVS: p.GetIpvs(), Conntrack: p.GetConntrack(), Ineligible: p.GetIneligible(),
 	}
 	if c.Mode == discoveryv1.ProxyMode_PROXY_MODE_IPVS {
 		return nil, errors.New("mode IPVS: this agent has no IPVS data plane: expected NFTABLES")

@@ -97,7 +97,9 @@ type EndpointPort struct {
 type Endpoint struct {
 	Addr        netip.Addr
 	Terminating bool
-	Weight      uint32
+	// Draining endpoints get no new connections and keep those that they have.
+	Draining bool
+	Weight   uint32
 }
 
 // NodeConfig is the node's configuration.
@@ -120,6 +122,8 @@ type NodeConfig struct {
 	MinSyncPeriod   time.Duration
 	IPVS            *discoveryv1.Ipvs
 	Conntrack       *discoveryv1.Conntrack
+	// Ineligible says why load balancers should not send to this node.
+	Ineligible string
 }
 
 // ClusterConfig is what the node knows of the cluster itself.

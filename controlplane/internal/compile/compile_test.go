@@ -76,8 +76,11 @@ func showGroups(label string, groups []*discoveryv1.EndpointGroup) string {
 				b.WriteString(",")
 			}
 			b.WriteString(e.GetAddress())
-			if e.GetState() == discoveryv1.EndpointState_ENDPOINT_STATE_TERMINATING {
+			switch e.GetState() {
+			case discoveryv1.EndpointState_ENDPOINT_STATE_TERMINATING:
 				b.WriteString("(terminating)")
+			case discoveryv1.EndpointState_ENDPOINT_STATE_DRAINING:
+				b.WriteString("(draining)")
 			}
 		}
 	}
@@ -134,6 +137,16 @@ func TestService(t *testing.T) {
 		"of duplicates the one that is not terminating decides, in the slice where it is": {web(nil),
 			[]*model.Slice{slice("s1", terminating("10.0.0.1", "a")), slice("s2", ready("10.0.0.1", "a"))},
 			[]string{"shared EndpointSet demo/s2: http=10.0.0.1", "node a LocalEndpoints demo/web: local http=10.0.0.1", "shared Service demo/web:"}},
+		"UDP ports are told of endpoints that drain, TCP ports are not": {
+			web(func(s *model.Service) {
+				s.Ports = append(s.Ports, model.Port{Name: "dns", Protocol: model.UDP, Port: 53})
+			}),
+			[]*model.Slice{func() *model.Slice {
+				s := slice("s1", ready("10.0.0.1", ""), terminating("10.0.0.2", ""), model.Endpoint{Addr: netip.MustParseAddr("10.0.0.3")})
+				s.Ports = append(s.Ports, model.SlicePort{Name: "dns", Protocol: model.UDP, Port: 5353})
+				return s
+			}()},
+			[]string{"shared EndpointSet demo/s1: http=10.0.0.1 dns=10.0.0.1,10.0.0.2(draining)", "shared Service demo/web:"}},
 		"slices of a family that the Service does not have do not travel": {web(nil),
 			[]*model.Slice{{Key: model.Key{Namespace: "demo", Name: "s6"}, Service: "web", Is6: true,
 				Ports: []model.SlicePort{{Name: "http", Protocol: model.TCP, Port: 80}}, Endpoints: []model.Endpoint{ready("fd00::1", "a")}}},

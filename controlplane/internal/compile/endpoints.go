@@ -9,13 +9,47 @@ import (
 	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
 )
 
-// pick chooses the candidates of a selection that a scope uses.
-type pick func(*selection) []int
+// pick chooses the candidates of a selection that a scope is sent.
+type pick func(*selection) []member
+
+// member is a candidate, by index, and what it is sent as.
+type member struct {
+	index int
+	state discoveryv1.EndpointState
+}
+
+// members are endpoints that are used.
+func (s *selection) members(list []int) []member {
+	members := make([]member, len(list))
+	for i, index := range list {
+		members[i].index = index
+		if !s.candidates[index].endpoint.Ready {
+			members[i].state = discoveryv1.EndpointState_ENDPOINT_STATE_TERMINATING
+		}
+	}
+	return members
+}
+
+// withDraining are endpoints that are used and, for UDP, those that are not but
+// still serve the connections that they have.
+func (s *selection) withDraining(list []int) []member {
+	members := s.members(list)
+	if s.port.Protocol != model.UDP {
+		return members
+	}
+	for i := range s.candidates {
+		if s.candidates[i].endpoint.Serving && !slices.Contains(list, i) {
+			members = append(members, member{i, discoveryv1.EndpointState_ENDPOINT_STATE_DRAINING})
+		}
+	}
+	slices.SortFunc(members, func(a, b member) int { return a.index - b.index })
+	return members
+}
 
 // endpointSets returns an EndpointSet for each slice: the shared one, and for
 // each zone that a topology decision names, a variant where it differs.
 func endpointSets(service *model.Service, slicesOf []*model.Slice, chosen []*selection) []snapshot.Scoped {
-	shared := groupsBySlice(chosen, func(s *selection) []int { return s.decision.Cluster })
+	shared := groupsBySlice(chosen, func(s *selection) []member { return s.withDraining(s.decision.Cluster) })
 	var resources []snapshot.Scoped
 	for _, slice := range slicesOf {
 		if groups := shared[slice.Key]; len(groups) > 0 {
@@ -23,7 +57,7 @@ func endpointSets(service *model.Service, slicesOf []*model.Slice, chosen []*sel
 		}
 	}
 	for _, zone := range namedZones(chosen) {
-		variant := groupsBySlice(chosen, func(s *selection) []int { return s.decision.ForZone(zone) })
+		variant := groupsBySlice(chosen, func(s *selection) []member { return s.withDraining(s.decision.ForZone(zone)) })
 		for _, slice := range slicesOf {
 			if !equalGroups(shared[slice.Key], variant[slice.Key]) {
 				resources = append(resources, endpointSet(service, slice.Key, snapshot.Scope{Zone: zone}, variant[slice.Key]))
@@ -57,8 +91,8 @@ func localEndpoints(service *model.Service, chosen []*selection) []snapshot.Scop
 	}
 	var resources []snapshot.Scoped
 	for _, node := range slices.Sorted(maps.Keys(nodes)) {
-		local := groups(chosen, func(s *selection) []int { return s.decision.Local[node] })
-		preferred := groups(chosen, func(s *selection) []int { return s.decision.Preferred[node] })
+		local := groups(chosen, func(s *selection) []member { return s.members(s.decision.Local[node]) })
+		preferred := groups(chosen, func(s *selection) []member { return s.members(s.decision.Preferred[node]) })
 		resources = append(resources, snapshot.Scoped{
 			Scope: snapshot.Scope{Node: node},
 			Resource: &discoveryv1.Resource{
@@ -96,8 +130,8 @@ type groupPort struct {
 }
 
 type groupEndpoint struct {
-	address     string
-	terminating bool
+	address string
+	state   discoveryv1.EndpointState
 }
 
 // groups returns what the picks of all selections come to, gathered into groups
@@ -110,13 +144,13 @@ func groups(chosen []*selection, picked pick) []group {
 	var order []portKey
 	byPort := map[portKey][]groupEndpoint{}
 	for _, s := range chosen {
-		for _, i := range picked(s) {
-			c := &s.candidates[i]
+		for _, m := range picked(s) {
+			c := &s.candidates[m.index]
 			key := portKey{groupPort{s.port.Name, s.port.Protocol, c.port}, s.is6}
 			if _, ok := byPort[key]; !ok {
 				order = append(order, key)
 			}
-			byPort[key] = append(byPort[key], groupEndpoint{c.endpoint.Addr.String(), !c.endpoint.Ready})
+			byPort[key] = append(byPort[key], groupEndpoint{c.endpoint.Addr.String(), m.state})
 		}
 	}
 	var list []group
@@ -135,19 +169,19 @@ next:
 
 // groupsBySlice is groups, apart for each slice that the endpoints came from.
 func groupsBySlice(chosen []*selection, picked pick) map[model.Key][]group {
-	from := map[model.Key]map[*selection][]int{}
+	from := map[model.Key]map[*selection][]member{}
 	for _, s := range chosen {
-		for _, i := range picked(s) {
-			key := s.candidates[i].slice.Key
+		for _, m := range picked(s) {
+			key := s.candidates[m.index].slice.Key
 			if from[key] == nil {
-				from[key] = map[*selection][]int{}
+				from[key] = map[*selection][]member{}
 			}
-			from[key][s] = append(from[key][s], i)
+			from[key][s] = append(from[key][s], m)
 		}
 	}
 	bySlice := make(map[model.Key][]group, len(from))
-	for key, indexes := range from {
-		bySlice[key] = groups(chosen, func(s *selection) []int { return indexes[s] })
+	for key, members := range from {
+		bySlice[key] = groups(chosen, func(s *selection) []member { return members[s] })
 	}
 	return bySlice
 }
@@ -168,11 +202,7 @@ func encodeGroups(list []group) []*discoveryv1.EndpointGroup {
 			})
 		}
 		for _, e := range g.endpoints {
-			state := discoveryv1.EndpointState_ENDPOINT_STATE_UNSPECIFIED
-			if e.terminating {
-				state = discoveryv1.EndpointState_ENDPOINT_STATE_TERMINATING
-			}
-			encoded[i].Endpoints = append(encoded[i].Endpoints, &discoveryv1.Endpoint{Address: e.address, State: state})
+			encoded[i].Endpoints = append(encoded[i].Endpoints, &discoveryv1.Endpoint{Address: e.address, State: e.state})
 		}
 	}
 	return encoded

@@ -76,6 +76,7 @@ func nodeConfig(node *model.Node, settings Settings) *discoveryv1.NodeConfig {
 		MinSyncPeriod:     durationpb.New(settings.MinSyncPeriod),
 		Ipvs:              settings.IPVS,
 		Conntrack:         settings.Conntrack,
+		Ineligible:        node.Ineligible,
 	}
 }
 

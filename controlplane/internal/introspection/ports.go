@@ -50,6 +50,9 @@ func ports(service *discoveryv1.Service, sets []*discoveryv1.EndpointSet, local 
 func gather(into map[portKey][]netip.AddrPort, groups []*discoveryv1.EndpointGroup) {
 	for _, group := range groups {
 		for _, endpoint := range group.GetEndpoints() {
+			if endpoint.GetState() == discoveryv1.EndpointState_ENDPOINT_STATE_DRAINING {
+				continue
+			}
 			address, err := netip.ParseAddr(endpoint.GetAddress())
 			if err != nil {
 				continue // The agent rejects it by name; there is no endpoint to show.

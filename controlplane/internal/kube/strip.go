@@ -23,10 +23,10 @@ func strip(object any) (any, error) {
 			stripEndpoint(&o.Endpoints[i])
 		}
 	case *corev1.Node:
-		labels := o.Labels
+		labels, deleted := o.Labels, o.DeletionTimestamp
 		o.ObjectMeta = stripMeta(o.ObjectMeta)
-		o.Labels = labels
-		o.Spec = corev1.NodeSpec{PodCIDR: o.Spec.PodCIDR, PodCIDRs: o.Spec.PodCIDRs}
+		o.Labels, o.DeletionTimestamp = labels, deleted
+		o.Spec = corev1.NodeSpec{PodCIDR: o.Spec.PodCIDR, PodCIDRs: o.Spec.PodCIDRs, Taints: o.Spec.Taints}
 		o.Status = corev1.NodeStatus{Addresses: o.Status.Addresses}
 	case *networkingv1.ServiceCIDR:
 		o.ObjectMeta = stripMeta(o.ObjectMeta)

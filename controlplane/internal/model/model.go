@@ -161,6 +161,9 @@ type Node struct {
 	IPs      []netip.Addr
 	PodCIDRs []netip.Prefix
 	Labels   map[string]string
+	// Ineligible says why load balancers should not send to the node; empty if
+	// they may.
+	Ineligible string
 }
 
 // ServiceCIDR is a ServiceCIDR object.

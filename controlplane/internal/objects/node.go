@@ -21,8 +21,28 @@ func Node(in *corev1.Node) (*model.Node, []model.Problem, error) {
 		IPs:      nodeIPs(r, in.Status.Addresses),
 		PodCIDRs: podCIDRs(r, &in.Spec),
 		Labels:   maps.Clone(in.Labels),
+
+		Ineligible: ineligible(in),
 	}
 	return out, r.problems(), nil
+}
+
+// taintToBeDeleted is what the cluster autoscaler puts on a Node that it is about
+// to remove.
+const taintToBeDeleted = "ToBeDeletedByClusterAutoscaler"
+
+// ineligible says why load balancers should not send to the Node (KEP-3836), or
+// nothing.
+func ineligible(in *corev1.Node) string {
+	if in.DeletionTimestamp != nil {
+		return "the Node is being deleted"
+	}
+	for _, taint := range in.Spec.Taints {
+		if taint.Key == taintToBeDeleted {
+			return "the Node has the taint " + taintToBeDeleted
+		}
+	}
+	return ""
 }
 
 // nodeIPs takes each family's first InternalIP, else its first ExternalIP.

@@ -13,6 +13,7 @@
 //	                            K @affinity-ips: dnat to K . saddr map @affinity
 //	                            K vmap @service-ips: goto pick-N
 //	                          pick-N: dnat to K . numgen random mod N map @endpoints
+//	forward 0                 TCP that conntrack finds invalid: drop
 //	input, forward, output 0  guard:
 //	                            affinity is checked against @affinity-endpoints and refreshed
 //	                            K vmap @no-endpoint-ips: reject or drop

@@ -23,7 +23,7 @@ const (
 )
 
 // layoutVersion changes whenever the skeleton changes otherwise than by settings.
-const layoutVersion = 1
+const layoutVersion = 2
 
 // readyPicks is up to which number of backends pick chains are made in advance:
 // to add one later makes the kernel walk the whole endpoint map.
@@ -67,7 +67,7 @@ func (f *family) skeleton(settings dataplane.Settings) []chainSpec {
 		base("nat-prerouting", nat, nftables.ChainHookPrerouting, -100, always(servicesChain)),
 		base("nat-output", nat, nftables.ChainHookOutput, -100, always(servicesChain)),
 		base("filter-input", filter, nftables.ChainHookInput, 0, ifNew(guardChain)),
-		base("filter-forward", filter, nftables.ChainHookForward, 0, ifNew(guardChain)),
+		base("filter-forward", filter, nftables.ChainHookForward, 0, append(dropInvalid(settings), ifNew(guardChain))...),
 		base("filter-output", filter, nftables.ChainHookOutput, 0, ifNew(guardChain)),
 		base("nat-postrouting", nat, nftables.ChainHookPostrouting, 100, f.postroutingRules(bit)...),
 	}
@@ -120,6 +120,18 @@ func (f *family) postroutingRules(bit uint32) [][]expr.Any {
 			in(hairpin), masquerade(),
 		}),
 	}
+}
+
+// dropInvalid drops TCP packets that conntrack finds invalid. It does not undo
+// their translation, so a client would see an answer from an endpoint that it has
+// never heard of, and reset its connection (kubernetes/kubernetes issue 74839).
+func dropInvalid(settings dataplane.Settings) [][]expr.Any {
+	if settings.TCPBeLiberal {
+		return nil
+	}
+	return [][]expr.Any{rule(
+		[]expr.Any{l4proto(1), &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}}},
+		ctBits(expr.CtKeySTATE, expr.CtStateBitINVALID), one(verdict(expr.VerdictDrop, "")))}
 }
 
 // rejectRules refuse so that a client notices at once. A TCP reset is used for
@@ -231,6 +243,6 @@ func (f *family) affinityRules(timeout time.Duration) [][]expr.Any {
 // whether it can keep one that it finds.
 func fingerprint(settings dataplane.Settings) string {
 	h := fnv.New64a()
-	fmt.Fprint(h, layoutVersion, settings.Detect, settings.DetectCIDRs, settings.DetectInterface, settings.MasqueradeAll, settings.MasqueradeBit)
+	fmt.Fprint(h, layoutVersion, settings.Detect, settings.DetectCIDRs, settings.DetectInterface, settings.MasqueradeAll, settings.MasqueradeBit, settings.TCPBeLiberal)
 	return fmt.Sprintf("layout %016x", h.Sum64())
 }

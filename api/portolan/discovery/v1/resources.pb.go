@@ -189,6 +189,10 @@ const (
 	EndpointState_ENDPOINT_STATE_UNSPECIFIED EndpointState = 0
 	// Terminating but still serving; used only where nothing is ready.
 	EndpointState_ENDPOINT_STATE_TERMINATING EndpointState = 1
+	// Not for new connections, but still serving those that it has. Sent for UDP
+	// ports only, whose connections are in conntrack until somebody removes them:
+	// those to an endpoint that is not sent at all are removed.
+	EndpointState_ENDPOINT_STATE_DRAINING EndpointState = 2
 )
 
 // Enum value maps for EndpointState.
@@ -196,10 +200,12 @@ var (
 	EndpointState_name = map[int32]string{
 		0: "ENDPOINT_STATE_UNSPECIFIED",
 		1: "ENDPOINT_STATE_TERMINATING",
+		2: "ENDPOINT_STATE_DRAINING",
 	}
 	EndpointState_value = map[string]int32{
 		"ENDPOINT_STATE_UNSPECIFIED": 0,
 		"ENDPOINT_STATE_TERMINATING": 1,
+		"ENDPOINT_STATE_DRAINING":    2,
 	}
 )
 
@@ -1110,6 +1116,9 @@ type NodeConfig struct {
 	MinSyncPeriod *durationpb.Duration `protobuf:"bytes,9,opt,name=min_sync_period,json=minSyncPeriod,proto3" json:"min_sync_period,omitempty"`
 	Ipvs          *Ipvs                `protobuf:"bytes,10,opt,name=ipvs,proto3" json:"ipvs,omitempty"`
 	Conntrack     *Conntrack           `protobuf:"bytes,11,opt,name=conntrack,proto3" json:"conntrack,omitempty"`
+	// Why load balancers should not send to this node, such as "the Node is being
+	// deleted"; empty if they may.
+	Ineligible    string `protobuf:"bytes,12,opt,name=ineligible,proto3" json:"ineligible,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1219,6 +1228,13 @@ func (x *NodeConfig) GetConntrack() *Conntrack {
 		return x.Conntrack
 	}
 	return nil
+}
+
+func (x *NodeConfig) GetIneligible() string {
+	if x != nil {
+		return x.Ineligible
+	}
+	return ""
 }
 
 type Ipvs struct {
@@ -1502,7 +1518,7 @@ const file_portolan_discovery_v1_resources_proto_rawDesc = "" +
 	"\vDetectLocal\x12:\n" +
 	"\x04mode\x18\x01 \x01(\x0e2&.portolan.discovery.v1.DetectLocalModeR\x04mode\x12\x14\n" +
 	"\x05cidrs\x18\x02 \x03(\tR\x05cidrs\x12\x1c\n" +
-	"\tinterface\x18\x03 \x01(\tR\tinterface\"\xa6\x04\n" +
+	"\tinterface\x18\x03 \x01(\tR\tinterface\"\xc6\x04\n" +
 	"\n" +
 	"NodeConfig\x124\n" +
 	"\x04mode\x18\x01 \x01(\x0e2 .portolan.discovery.v1.ProxyModeR\x04mode\x12\x12\n" +
@@ -1517,7 +1533,10 @@ const file_portolan_discovery_v1_resources_proto_rawDesc = "" +
 	"\x0fmin_sync_period\x18\t \x01(\v2\x19.google.protobuf.DurationR\rminSyncPeriod\x12/\n" +
 	"\x04ipvs\x18\n" +
 	" \x01(\v2\x1b.portolan.discovery.v1.IpvsR\x04ipvs\x12>\n" +
-	"\tconntrack\x18\v \x01(\v2 .portolan.discovery.v1.ConntrackR\tconntrack\"\xa3\x02\n" +
+	"\tconntrack\x18\v \x01(\v2 .portolan.discovery.v1.ConntrackR\tconntrack\x12\x1e\n" +
+	"\n" +
+	"ineligible\x18\f \x01(\tR\n" +
+	"ineligible\"\xa3\x02\n" +
 	"\x04Ipvs\x12\x1c\n" +
 	"\tscheduler\x18\x01 \x01(\tR\tscheduler\x12\x1d\n" +
 	"\n" +
@@ -1555,10 +1574,11 @@ const file_portolan_discovery_v1_resources_proto_rawDesc = "" +
 	"\rTrafficPolicy\x12\x1e\n" +
 	"\x1aTRAFFIC_POLICY_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16TRAFFIC_POLICY_CLUSTER\x10\x01\x12\x18\n" +
-	"\x14TRAFFIC_POLICY_LOCAL\x10\x02*O\n" +
+	"\x14TRAFFIC_POLICY_LOCAL\x10\x02*l\n" +
 	"\rEndpointState\x12\x1e\n" +
 	"\x1aENDPOINT_STATE_UNSPECIFIED\x10\x00\x12\x1e\n" +
-	"\x1aENDPOINT_STATE_TERMINATING\x10\x01*U\n" +
+	"\x1aENDPOINT_STATE_TERMINATING\x10\x01\x12\x1b\n" +
+	"\x17ENDPOINT_STATE_DRAINING\x10\x02*U\n" +
 	"\tProxyMode\x12\x1a\n" +
 	"\x16PROXY_MODE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13PROXY_MODE_NFTABLES\x10\x01\x12\x13\n" +
