@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"context"
 	"errors"
 	"io"
 	"time"
@@ -279,10 +280,19 @@ func (s *session) close(err error) {
 	if s.observer {
 		s.server.counters.observers.Add(-1)
 	}
-	s.record.Close(status.Convert(err).Message())
+	s.record.Close(reason(err))
 	if log := s.server.cfg.Logger; log.IsDebug() {
 		log.Debug("stream ended", "node", s.node.GetId(), "peer", s.peer, "reason", err)
 	}
+}
+
+// reason says for people why a stream ended.
+func reason(err error) string {
+	// gRPC ends a stream's context when the connection ends.
+	if errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled {
+		return "the subscriber's connection ended"
+	}
+	return status.Convert(err).Message()
 }
 
 // halfClosed makes the session an observer's.
