@@ -171,3 +171,35 @@ func clusterView(serving []*backend) ruleset.View {
 		Sets:    []*state.EndpointSet{{Name: "demo/web-1", Service: "demo/web", Groups: []state.Group{group}}},
 	}
 }
+
+// TestNoConnectionIsLostWhileTheRulesAreReplaced replaces everything again and
+// again, as an agent does when it starts or after an error.
+func TestNoConnectionIsLostWhileTheRulesAreReplaced(t *testing.T) {
+	plane, table := open(t), ruleset.NewTable()
+	backends := serveBackends(t, 10)
+	update(table, clusterView(backends))
+	replace := func() {
+		if err := plane.Replace(context.Background(), testSettings, table); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replace()
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	var made atomic.Int64
+	failed := make(chan error, 4)
+	var clients sync.WaitGroup
+	for range cap(failed) {
+		clients.Go(func() { connect(ctx, &made, failed) })
+	}
+	replacements := 0
+	for ; ctx.Err() == nil; replacements++ {
+		replace()
+	}
+	clients.Wait()
+	close(failed)
+	for err := range failed {
+		t.Errorf("a connection failed: %v", err)
+	}
+	t.Logf("%d connections during %d replacements", made.Load(), replacements)
+}
