@@ -1,6 +1,7 @@
 package controlplane
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -20,6 +21,8 @@ type ProxyConfig struct {
 	Mode string
 }
 
+var errNoIPVS = errors.New("mode ipvs: this version has the nftables data plane only")
+
 // settings returns the nodes' settings and what in the file has no effect.
 func (c ProxyConfig) settings() (compile.Settings, []string, error) {
 	config := proxyconfig.Config{Settings: compile.DefaultSettings()}
@@ -33,11 +36,13 @@ func (c ProxyConfig) settings() (compile.Settings, []string, error) {
 	case "":
 	case "nftables":
 		config.Settings.Mode = discoveryv1.ProxyMode_PROXY_MODE_NFTABLES
+	case "ipvs":
+		return compile.Settings{}, nil, errNoIPVS
 	default:
-		return compile.Settings{}, nil, fmt.Errorf("mode %q: expected nftables", c.Mode)
+		return compile.Settings{}, nil, fmt.Errorf("--mode %q: expected nftables", c.Mode)
 	}
 	if config.Settings.Mode != discoveryv1.ProxyMode_PROXY_MODE_NFTABLES {
-		return compile.Settings{}, nil, fmt.Errorf("mode ipvs in %s: this version has the nftables data plane only; choose it in spite of the file with --mode nftables", c.ProxyConfigPath)
+		return compile.Settings{}, nil, fmt.Errorf("%s: %w; choose nftables in spite of the file with --mode nftables", c.ProxyConfigPath, errNoIPVS)
 	}
 	return config.Settings, config.Warnings, nil
 }

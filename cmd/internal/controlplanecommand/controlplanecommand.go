@@ -85,7 +85,7 @@ func (o *options) run(ctx context.Context) error {
 			return err
 		}
 	}
-	logger.Info("control plane started", "agents", o.listen, "admin", o.admin, "version", config.Version)
+	logger.Info("control plane starting", "agents", o.listen, "admin", o.admin, "version", config.Version)
 	return controlplane.Run(ctx, config)
 }
 

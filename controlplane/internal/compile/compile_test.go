@@ -77,6 +77,7 @@ func showGroups(label string, groups []*discoveryv1.EndpointGroup) string {
 			}
 			b.WriteString(e.GetAddress())
 			switch e.GetState() {
+			case discoveryv1.EndpointState_ENDPOINT_STATE_UNSPECIFIED:
 			case discoveryv1.EndpointState_ENDPOINT_STATE_TERMINATING:
 				b.WriteString("(terminating)")
 			case discoveryv1.EndpointState_ENDPOINT_STATE_DRAINING:

@@ -26,6 +26,8 @@ or of all.
 
 Endpoints that a node does not use are not listed; "portolan explain" lists them
 with the reason.`,
+		Example: `  portolan get endpoints --node node-a
+  portolan get endpoints demo/web`,
 		RunE: o.endpoints,
 	}
 	command.ValidArgsFunction = o.server.CompleteServices

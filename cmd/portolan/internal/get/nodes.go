@@ -33,6 +33,8 @@ func nodesCommand(now func() time.Time) *cobra.Command {
   REVISION  applied / current
   APPLIED   how long ago its kernel took the last change, and TOOK how long that took
   SENT      resources and bytes sent since it connected`,
+		Example: `  portolan get nodes
+  portolan get nodes node-a node-b -o json`,
 		RunE: o.nodes,
 	}
 	command.ValidArgsFunction = o.server.CompleteNodes

@@ -20,7 +20,9 @@ func problemsCommand(now func() time.Time) *cobra.Command {
 		Aliases: []string{"problem"},
 		Short:   "List the objects that are not in force, and why",
 		Args:    cobra.NoArgs,
-		RunE:    func(command *cobra.Command, _ []string) error { return o.problems(command) },
+		Example: `  portolan get problems
+  portolan get problems -o json`,
+		RunE: func(command *cobra.Command, _ []string) error { return o.problems(command) },
 	}
 	o.register(command)
 	return command

@@ -26,6 +26,8 @@ func servicesCommand(now func() time.Time) *cobra.Command {
   POLICY     where traffic from inside / from outside may go, if not everywhere
              (Local: only to endpoints on the node that it reached), and affinity
   ENDPOINTS  how many addresses it may use; with --node, how many of them are on it`,
+		Example: `  portolan get services --node node-a
+  portolan get services demo/web -o yaml`,
 		RunE: o.services,
 	}
 	command.ValidArgsFunction = o.server.CompleteServices
