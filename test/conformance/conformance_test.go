@@ -1,0 +1,194 @@
+package conformance
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/portolan-net/portolan/test/conformance/internal/lab"
+	"github.com/portolan-net/portolan/test/conformance/internal/scenario"
+	"github.com/portolan-net/portolan/test/conformance/internal/talk"
+)
+
+const node = "node-a"
+
+// labs is how many scenarios run at a time. They mostly wait for what must be silent.
+const labs = 3
+
+// world is a lab and the servers that listen in it.
+type world struct {
+	*lab.Lab
+	listening map[string]bool
+}
+
+// worlds are made once and lent to one scenario after the other, as they are: what one
+// scenario leaves in the kernel is what the next one begins with.
+var worlds = sync.OnceValues(func() (chan *world, error) {
+	free := make(chan *world, labs)
+	for range labs {
+		l, err := lab.New()
+		if err != nil {
+			return nil, err
+		}
+		free <- &world{Lab: l, listening: map[string]bool{}}
+	}
+	return free, nil
+})
+
+func loadScenarios(t *testing.T) []*scenario.Scenario {
+	t.Helper()
+	all, err := scenario.Load("scenarios")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestConformance(t *testing.T) {
+	free, err := worlds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range loadScenarios(t) {
+		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
+			w := <-free
+			defer func() { free <- w }()
+			w.tell(t, s)
+		})
+	}
+}
+
+// tell goes through the steps of a scenario.
+func (w *world) tell(t *testing.T, s *scenario.Scenario) {
+	var before *scenario.Step
+	for i := range s.Steps {
+		step := &s.Steps[i]
+		undo, err := w.Own(step.Addresses...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.enter(t, before, step)
+		w.probe(t, s, step)
+		if err := undo(); err != nil {
+			t.Fatal(err)
+		}
+		before = step
+	}
+}
+
+// enter puts a step's state in force, under the eyes of those who must not notice.
+func (w *world) enter(t *testing.T, before, step *scenario.Step) {
+	if err := w.serve(step); err != nil {
+		t.Fatal(err)
+	}
+	witnesses := w.watch(t, before, step)
+	directory := t.TempDir()
+	manifests := filepath.Join(directory, "manifests")
+	if err := os.Mkdir(manifests, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{filepath.Join(directory, "proxy.yaml"): step.Proxy}
+	for name, data := range step.Manifests {
+		files[filepath.Join(manifests, name)] = data
+	}
+	for name, data := range files {
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	output, err := w.Node.Run("", os.Getenv(binary), "apply", "-f", manifests, "--node", node,
+		"--config", filepath.Join(directory, "proxy.yaml"), "--quiet")
+	if output != "" {
+		t.Logf("step %d: portolan apply:\n%s", step.Number, output)
+	}
+	if err != nil {
+		t.Fatalf("step %d: %v", step.Number, err)
+	}
+	for _, failure := range witnesses.finish() {
+		t.Errorf("on the way to step %d: %s", step.Number, failure)
+	}
+}
+
+// serve starts servers for all endpoints that live in the lab, usable or not.
+func (w *world) serve(step *scenario.Step) error {
+	for _, slice := range step.Cluster.Slices {
+		for _, port := range slice.Ports {
+			for _, endpoint := range slice.Endpoints {
+				if port.Port == nil || port.Protocol == nil || len(endpoint.Addresses) == 0 {
+					continue
+				}
+				place, err := w.Find(endpoint.Addresses[0])
+				if err != nil {
+					continue
+				}
+				at := netip.AddrPortFrom(netip.MustParseAddr(endpoint.Addresses[0]), uint16(*port.Port))
+				protocol := strings.ToLower(string(*port.Protocol))
+				if key := protocol + " " + at.String(); !w.listening[key] {
+					if err := place.In.Do(func() error { return talk.Serve(protocol, at) }); err != nil {
+						return fmt.Errorf("a server of %s: %w", place.Name, err)
+					}
+					w.listening[key] = true
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// probe sends the packets of a step and compares what became of them.
+func (w *world) probe(t *testing.T, s *scenario.Scenario, step *scenario.Step) {
+	outcomes := make([]outcome, len(step.Probes))
+	var running sync.WaitGroup
+	for i, p := range step.Probes {
+		running.Go(func() { outcomes[i] = w.send(p) })
+	}
+	running.Wait()
+	sightings, err := w.Sightings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range step.Probes {
+		t.Run(probeName(s, step, p), func(t *testing.T) {
+			complaints := append(w.againstModel(step, p), w.againstPackets(p, outcomes[i], sightings)...)
+			reason, known := knownFailures[s.Name+": "+p.Text]
+			switch {
+			case known && len(complaints) == 0:
+				t.Errorf("it was known to fail (%s), and does not: strike it from the list", reason)
+			case known:
+				t.Skipf("known to fail: %s\n%s", reason, strings.Join(complaints, "\n"))
+			case len(complaints) > 0:
+				t.Errorf("%s\n%s", p.Text, strings.Join(complaints, "\n"))
+			}
+		})
+	}
+}
+
+// probeName is "S1,S2/pod pc1 -> …", with the step if there are several.
+func probeName(s *scenario.Scenario, step *scenario.Step, p scenario.Probe) string {
+	rules := strings.Join(p.Rules, ",")
+	text := strings.TrimSpace(strings.TrimPrefix(p.Text, rules))
+	if len(s.Steps) > 1 {
+		text = fmt.Sprintf("step %d: %s", step.Number, text)
+	}
+	return rules + "/" + strings.ReplaceAll(text, "/", "|")
+}
+
+// backendNames are a probe's backends as sorted texts.
+func backendNames(backends []scenario.Backend) []string {
+	var names []string
+	for _, b := range backends {
+		name := b.Name
+		if b.Masquerade {
+			name += "*"
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}

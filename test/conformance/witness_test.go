@@ -1,0 +1,121 @@
+package conformance
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/portolan-net/portolan/controlplane/reference"
+	"github.com/portolan-net/portolan/test/conformance/internal/lab"
+	"github.com/portolan-net/portolan/test/conformance/internal/scenario"
+	"github.com/portolan-net/portolan/test/conformance/internal/talk"
+)
+
+// witnesses are clients that must notice nothing while one step follows another: what
+// both steps accept is accepted all the time, by somebody whom one of them allows; and
+// what is established stays.
+type witnesses struct {
+	stop    chan struct{}
+	running sync.WaitGroup
+	held    map[string]*talk.Held
+
+	mu       sync.Mutex
+	failures []string
+}
+
+const pause = 2 * time.Millisecond
+
+// watch starts witnesses for the probes of the step before that still hold.
+func (w *world) watch(t *testing.T, before, after *scenario.Step) *witnesses {
+	ws := &witnesses{stop: make(chan struct{}), held: map[string]*talk.Held{}}
+	if before == nil {
+		return ws
+	}
+	for _, p := range before.Probes {
+		was, err1 := w.decide(before, p)
+		will, err2 := w.decide(after, p)
+		if err1 != nil || err2 != nil || p.Protocol == "sctp" || len(was.Backends) == 0 || len(will.Backends) == 0 {
+			continue
+		}
+		source, place, err := w.source(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		call := talk.Call{Protocol: p.Protocol, Source: source, Destination: p.Destination, Patience: patience}
+		if p.From == "host" && p.Source == "" {
+			call.Source = netip.Addr{}
+		}
+		if p.Protocol == "tcp" {
+			ws.hold(t, p, place, call)
+		}
+		ws.running.Go(func() { ws.call(p, place, call, allowed(was, will)) })
+	}
+	time.Sleep(10 * pause)
+	return ws
+}
+
+func allowed(outcomes ...reference.Outcome) []netip.AddrPort {
+	var all []netip.AddrPort
+	for _, o := range outcomes {
+		all = append(all, o.Backends...)
+	}
+	return all
+}
+
+func (ws *witnesses) hold(t *testing.T, p scenario.Probe, place *lab.Place, call talk.Call) {
+	err := place.In.Do(func() error {
+		h, err := talk.Hold(call)
+		if err == nil {
+			ws.held[p.Text] = h
+		}
+		return err
+	})
+	if err != nil {
+		t.Errorf("%s: %v", p.Text, err)
+	}
+}
+
+func (ws *witnesses) call(p scenario.Probe, place *lab.Place, call talk.Call, allowed []netip.AddrPort) {
+	err := place.In.Do(func() error {
+		for {
+			answer := talk.Make(call)
+			if answer.Result != talk.Answered {
+				return fmt.Errorf("a connection was not answered but %s: %w", answer.Result, answer.Err)
+			}
+			if !slices.Contains(allowed, answer.Backend) {
+				return fmt.Errorf("a connection was answered by %s", answer.Backend)
+			}
+			select {
+			case <-ws.stop:
+				return nil
+			case <-time.After(pause):
+			}
+		}
+	})
+	if err != nil {
+		ws.fail(p, err)
+	}
+}
+
+func (ws *witnesses) fail(p scenario.Probe, err error) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.failures = append(ws.failures, fmt.Sprintf("%s: %v", p.Text, err))
+}
+
+// finish returns what the witnesses have to complain about.
+func (ws *witnesses) finish() []string {
+	time.Sleep(10 * pause)
+	close(ws.stop)
+	ws.running.Wait()
+	for text, h := range ws.held {
+		if err := h.Check(patience); err != nil {
+			ws.failures = append(ws.failures, fmt.Sprintf("%s: a connection to %s that was established broke: %v", text, h.Backend, err))
+		}
+		h.Close()
+	}
+	return ws.failures
+}
