@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -23,6 +24,7 @@ import (
 	"github.com/portolan-net/portolan/agent/internal/reconcile"
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 	"github.com/portolan-net/portolan/agent/internal/state"
+	"github.com/portolan-net/portolan/agent/internal/sysctl"
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	"github.com/portolan-net/portolan/api/subscribe"
 )
@@ -76,6 +78,7 @@ func run(ctx context.Context, config Config, plane dataplane.Dataplane) error {
 	loop := reconcile.New(reconcile.Config{
 		Node: config.Node, Dataplane: plane, Logger: config.Logger.Named("reconcile"),
 		Addresses: nodeaddr.List, AddressesChanged: changed,
+		Sysctls:        sysctl.Tree{Root: "/", CPUs: runtime.NumCPU()}.Apply,
 		CleanConntrack: cleaner.Clean, HealthChecks: checks.Update,
 		Acknowledge:    func(r subscribe.Result) bool { return subscriber.Acknowledge(r) },
 		CheckpointPath: config.CheckpointPath, Observer: observed, Now: time.Now,

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
@@ -34,6 +35,8 @@ type Config struct {
 	// Addresses lists the node's addresses; AddressesChanged tells when to look.
 	Addresses        func() ([]netip.Addr, error)
 	AddressesChanged <-chan struct{}
+	// Sysctls sets the kernel's connection tracking up. May be nil.
+	Sysctls func(*discoveryv1.Conntrack) error
 	// CleanConntrack and HealthChecks are told, after the rules are in force, what
 	// serves UDP frontends and where load balancers may ask. May be nil.
 	CleanConntrack func(ruleset.Serving)
@@ -89,10 +92,12 @@ type Loop struct {
 	nameless bool
 	// configured is set once the control plane had a configuration for the node.
 	configured bool
-	rejected   map[resourceID]*discoveryv1.RejectedResource
-	revision   uint64
-	source     state.Source
-	addresses  []netip.Addr
+	// conntrack is the configuration that Sysctls was last given.
+	conntrack *discoveryv1.Conntrack
+	rejected  map[resourceID]*discoveryv1.RejectedResource
+	revision  uint64
+	source    state.Source
+	addresses []netip.Addr
 
 	retryAfter time.Duration
 	retry      *time.Timer
@@ -204,6 +209,7 @@ func (l *Loop) start(ctx context.Context) error {
 	case services > 0:
 		l.Logger.Info("the kernel holds no rules; starting from the checkpoint", "services", services, "revision", l.revision)
 		l.told = true
+		l.noteConfig()
 		_ = l.sync(ctx)
 	default:
 		l.Logger.Info("starting empty; waiting for the control plane")
@@ -236,8 +242,21 @@ func (l *Loop) noteConfig() {
 	case !missing:
 		l.configured = true
 		l.Observer.Eligible(l.state.Config().Ineligible)
+		l.setSysctls(l.state.Config().Conntrack)
 	case l.configured:
 		l.Observer.Eligible("the Node is gone")
+	}
+}
+
+// setSysctls gives a changed configuration to the kernel. The rules do not depend
+// on it, so a failure is said and nothing else.
+func (l *Loop) setSysctls(config *discoveryv1.Conntrack) {
+	if l.Sysctls == nil || proto.Equal(config, l.conntrack) {
+		return
+	}
+	l.conntrack = config
+	if err := l.Sysctls(config); err != nil {
+		l.Logger.Warn("cannot set up connection tracking as configured", "error", err)
 	}
 }
 

@@ -39,6 +39,7 @@ type rig struct {
 	ineligible string
 	serving    []ruleset.Serving
 	checks     []ruleset.HealthCheck
+	sysctls    []uint32
 }
 
 func newRig(t *testing.T, plane *fake.Plane, path string) *rig {
@@ -50,6 +51,10 @@ func newRig(t *testing.T, plane *fake.Plane, path string) *rig {
 	}
 	r.loop = New(Config{
 		Node: "node-a", Dataplane: plane, Logger: hclog.NewNullLogger(), Addresses: r.list, AddressesChanged: r.addresses,
+		Sysctls: func(c *discoveryv1.Conntrack) error {
+			r.sysctls = append(r.sysctls, c.GetMaxPerCore())
+			return errKernel
+		},
 		CleanConntrack: func(s ruleset.Serving) { r.serving = append(r.serving, s) },
 		HealthChecks:   func(c []ruleset.HealthCheck) { r.checks = c },
 		Acknowledge:    r.acknowledge, CheckpointPath: path, Observer: r, Now: time.Now,
@@ -441,5 +446,22 @@ func TestANodeThatIsGoneIsNotEligible(t *testing.T) {
 		expect("the Node is being deleted")
 		r.send(&subscribe.Transaction{Removed: []resource.Name{{Kind: discoveryv1.Kind_KIND_NODE_CONFIG, Name: "node-a"}}})
 		expect("the Node is gone")
+	})
+}
+
+func TestSysctlsAreSetWhenTheirConfigurationChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, fake.New(), "")
+		defer r.close()
+		limit := func(n uint32) *discoveryv1.Resource {
+			return nodeConfig(func(c *discoveryv1.NodeConfig) { c.Conntrack = &discoveryv1.Conntrack{MaxPerCore: n} })
+		}
+		for _, n := range []uint32{1, 1, 2} {
+			r.send(transaction(limit(n)))
+		}
+		synctest.Wait()
+		if want := []uint32{1, 2}; !slices.Equal(r.sysctls, want) {
+			t.Errorf("set %v, want %v", r.sysctls, want)
+		}
 	})
 }

@@ -1,0 +1,105 @@
+// Package sysctl sets the kernel's connection tracking as the configuration asks:
+// how many connections it holds and for how long. It writes only what differs,
+// and nothing that the configuration does not mention.
+package sysctl
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+)
+
+const (
+	// maxConntrack caps what maxPerCore asks for, as in kube-proxy; min is not
+	// capped.
+	maxConntrack = 1 << 20
+	// perBucket is how many connections a bucket of the hash table should have at
+	// most.
+	perBucket = 4
+)
+
+// Tree is where the settings are: the root of a file system with proc and sys.
+type Tree struct {
+	Root string
+	// CPUs is the number of processors.
+	CPUs int
+}
+
+// setting is a file and the number that is to be in it.
+type setting struct {
+	path  string
+	value int
+	// atLeast leaves a larger number alone.
+	atLeast bool
+}
+
+// Apply sets what the configuration asks for. It tries everything and returns all
+// errors; nil asks for nothing.
+func (t Tree) Apply(config *discoveryv1.Conntrack) error {
+	var errs []error
+	for _, s := range t.settings(config) {
+		if err := t.write(s); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (t Tree) settings(config *discoveryv1.Conntrack) []setting {
+	var list []setting
+	if limit := t.limit(config); limit > 0 {
+		list = append(list,
+			setting{path: "proc/sys/net/netfilter/nf_conntrack_max", value: limit},
+			setting{path: "sys/module/nf_conntrack/parameters/hashsize", value: limit / perBucket, atLeast: true})
+	}
+	for _, timeout := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"nf_conntrack_tcp_timeout_established", config.GetTcpEstablishedTimeout().AsDuration()},
+		{"nf_conntrack_tcp_timeout_close_wait", config.GetTcpCloseWaitTimeout().AsDuration()},
+		{"nf_conntrack_udp_timeout", config.GetUdpTimeout().AsDuration()},
+		{"nf_conntrack_udp_timeout_stream", config.GetUdpStreamTimeout().AsDuration()},
+	} {
+		if timeout.value > 0 {
+			list = append(list, setting{path: "proc/sys/net/netfilter/" + timeout.name, value: int(timeout.value / time.Second)})
+		}
+	}
+	if config.GetTcpBeLiberal() {
+		list = append(list, setting{path: "proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal", value: 1})
+	}
+	return list
+}
+
+// limit returns how many connections to hold, or zero for as many as now.
+func (t Tree) limit(config *discoveryv1.Conntrack) int {
+	if config.GetMaxPerCore() == 0 {
+		return 0
+	}
+	return max(int(config.GetMin()), min(int(config.GetMaxPerCore())*t.CPUs, maxConntrack))
+}
+
+func (t Tree) write(s setting) error {
+	path := filepath.Join(t.Root, s.path)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", s.path, err)
+	}
+	now, err := strconv.Atoi(strings.TrimSpace(string(content)))
+	if err != nil {
+		return fmt.Errorf("%s holds %q: expected a number", s.path, strings.TrimSpace(string(content)))
+	}
+	if now == s.value || s.atLeast && now > s.value {
+		return nil
+	}
+	if err := os.WriteFile(path, []byte(strconv.Itoa(s.value)), 0); err != nil {
+		return fmt.Errorf("setting %s from %d to %d: %w", s.path, now, s.value, err)
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+package sysctl
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+)
+
+const (
+	limit       = "proc/sys/net/netfilter/nf_conntrack_max"
+	buckets     = "sys/module/nf_conntrack/parameters/hashsize"
+	established = "proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established"
+	closeWait   = "proc/sys/net/netfilter/nf_conntrack_tcp_timeout_close_wait"
+	udp         = "proc/sys/net/netfilter/nf_conntrack_udp_timeout"
+	udpStream   = "proc/sys/net/netfilter/nf_conntrack_udp_timeout_stream"
+	liberal     = "proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal"
+)
+
+var defaults = map[string]string{
+	limit: "65536", buckets: "16384", established: "432000", closeWait: "60", udp: "30", udpStream: "120", liberal: "0",
+}
+
+// tree makes a root with the kernel's defaults.
+func tree(t *testing.T) Tree {
+	t.Helper()
+	root := t.TempDir()
+	for path, value := range defaults {
+		file := filepath.Join(root, path)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(value+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return Tree{Root: root, CPUs: 4}
+}
+
+func TestApply(t *testing.T) {
+	seconds := func(n int) *durationpb.Duration { return durationpb.New(time.Duration(n) * time.Second) }
+	tests := map[string]struct {
+		config *discoveryv1.Conntrack
+		want   map[string]string
+	}{
+		"no configuration changes nothing":               {nil, nil},
+		"an empty one changes nothing":                   {&discoveryv1.Conntrack{}, nil},
+		"so many for each processor":                     {&discoveryv1.Conntrack{MaxPerCore: 32768}, map[string]string{limit: "131072", buckets: "32768"}},
+		"but at least min":                               {&discoveryv1.Conntrack{MaxPerCore: 1, Min: 200000}, map[string]string{limit: "200000", buckets: "50000"}},
+		"at most a million":                              {&discoveryv1.Conntrack{MaxPerCore: 1 << 24}, map[string]string{limit: "1048576", buckets: "262144"}},
+		"min alone is no limit":                          {&discoveryv1.Conntrack{Min: 200000}, nil},
+		"the hash table does not shrink":                 {&discoveryv1.Conntrack{MaxPerCore: 1000}, map[string]string{limit: "4000"}},
+		"timeouts that are given, in seconds":            {&discoveryv1.Conntrack{TcpEstablishedTimeout: seconds(86400), TcpCloseWaitTimeout: seconds(3600)}, map[string]string{established: "86400", closeWait: "3600"}},
+		"timeouts of UDP":                                {&discoveryv1.Conntrack{UdpTimeout: seconds(10), UdpStreamTimeout: seconds(20)}, map[string]string{udp: "10", udpStream: "20"}},
+		"be liberal in which TCP packets are acceptable": {&discoveryv1.Conntrack{TcpBeLiberal: true}, map[string]string{liberal: "1"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			at := tree(t)
+			if err := at.Apply(test.config); err != nil {
+				t.Fatal(err)
+			}
+			want := maps.Clone(defaults)
+			maps.Copy(want, test.want)
+			for path, value := range want {
+				content, err := os.ReadFile(filepath.Join(at.Root, path))
+				if err != nil || strings.TrimSpace(string(content)) != value {
+					t.Errorf("%s is %q (%v), want %s", path, content, err, value)
+				}
+			}
+		})
+	}
+}
+
+func TestWhatIsRightIsNotWritten(t *testing.T) {
+	at := tree(t)
+	file := filepath.Join(at.Root, established)
+	if err := os.WriteFile(file, []byte("86400\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := at.Apply(&discoveryv1.Conntrack{TcpEstablishedTimeout: durationpb.New(24 * time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	if content, _ := os.ReadFile(file); string(content) != "86400\n" {
+		t.Errorf("rewritten as %q", content)
+	}
+}
+
+func TestAnErrorNamesTheFileAndStopsNothing(t *testing.T) {
+	at := tree(t)
+	if err := os.Remove(filepath.Join(at.Root, established)); err != nil {
+		t.Fatal(err)
+	}
+	err := at.Apply(&discoveryv1.Conntrack{TcpEstablishedTimeout: durationpb.New(time.Hour), TcpBeLiberal: true})
+	if err == nil || !strings.Contains(err.Error(), established) {
+		t.Errorf("error %v, want one that names %s", err, established)
+	}
+	if content, _ := os.ReadFile(filepath.Join(at.Root, liberal)); string(content) != "1" {
+		t.Errorf("the setting after the broken one is %q", content)
+	}
+}
