@@ -10,7 +10,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -X github.com/portolan-net/portolan/cmd/internal/version.release=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test unit e2e conformance lint generate verify bench fuzz clean prerequisites
+.PHONY: help build demo test unit peer e2e conformance lint generate verify bench fuzz clean prerequisites
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +21,7 @@ build: ## build the three programs into bin/
 demo: build ## a three-node cluster in network namespaces, with traffic (rootless, under a minute)
 	bin/portolan demo
 
-test: prerequisites unit e2e ## all tests: unit, property, kernel, demo, and a real API server
+test: prerequisites unit peer e2e ## all tests: unit, property, kernel, demo, kube-proxy as peer, and a real API server
 
 prerequisites:
 	@test/prerequisites
@@ -29,6 +29,9 @@ prerequisites:
 unit:
 	go vet ./...
 	go test -race -shuffle=on ./...
+
+peer: ## the choice of endpoints, compared with kube-proxy's own code
+	cd controlplane/internal/topology/kubeproxy && go vet ./... && go test -v ./...
 
 e2e: ## tests against a real kube-apiserver and etcd, built from their Go modules (minutes, the first time)
 	cd test/e2e && go vet ./... && go test -p 1 -v -ldflags '-X k8s.io/component-base/version.gitVersion=v1.36.3 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36' -timeout 20m ./...

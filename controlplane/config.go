@@ -6,6 +6,7 @@ import (
 	"io"
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+	"github.com/portolan-net/portolan/controlplane/internal/admission"
 	"github.com/portolan-net/portolan/controlplane/internal/compile"
 	"github.com/portolan-net/portolan/controlplane/internal/proxyconfig"
 )
@@ -20,6 +21,9 @@ type ProxyConfig struct {
 	// Mode overrides the file's: "nftables", or empty.
 	Mode string
 }
+
+// DefaultMaxServicePorts is how many ports a Service may have by default.
+const DefaultMaxServicePorts = admission.DefaultPortsPerService
 
 var errNoIPVS = errors.New("mode ipvs: this version has the nftables data plane only")
 

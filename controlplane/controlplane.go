@@ -42,6 +42,8 @@ type Config struct {
 	Kubeconfig string
 	// ClusterID is the same on all replicas of one cluster.
 	ClusterID string
+	// MaxServicePorts is how many ports a Service may have; zero means the default.
+	MaxServicePorts int
 	ProxyConfig
 
 	// Agents is where agents connect; nil serves none. Credentials are its TLS.
@@ -131,9 +133,17 @@ func assemble(config Config) (*controlPlane, error) {
 	return c, nil
 }
 
+func (c *controlPlane) limits() admission.Limits {
+	limits := admission.DefaultLimits()
+	if c.MaxServicePorts > 0 {
+		limits.PortsPerService = c.MaxServicePorts
+	}
+	return limits
+}
+
 // source feeds the cluster store until the context ends.
 func (c *controlPlane) source(ctx context.Context) error {
-	writer := admission.NewWriter(c.objects, c.Logger.Named("admission"))
+	writer := admission.NewWriter(c.objects, c.Logger.Named("admission"), c.limits())
 	if c.Manifests == "" {
 		return kube.Run(ctx, kube.Config{Kubeconfig: c.Kubeconfig, ClusterID: c.ClusterID, Logger: c.Logger.Named("kube"), Writer: writer})
 	}

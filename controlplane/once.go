@@ -39,7 +39,7 @@ func Once(ctx context.Context, config OnceConfig) (resources []*discoveryv1.Reso
 	}
 	objects, snapshots := cluster.NewStore(), snapshot.NewStore(time.Now)
 	// Problems are returned, so they are not logged.
-	writer := admission.NewWriter(objects, hclog.NewNullLogger())
+	writer := admission.NewWriter(objects, hclog.NewNullLogger(), admission.DefaultLimits())
 	source, err := manifest.New(manifest.Config{
 		Path: config.Manifests, Writer: writer, Logger: config.Logger, Rand: config.Rand,
 	})

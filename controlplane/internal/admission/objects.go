@@ -16,6 +16,9 @@ import (
 func (b *Batch) SetService(in *corev1.Service) {
 	key := model.Key{Namespace: in.Namespace, Name: in.Name}
 	value, problems, err := objects.Service(in)
+	if err == nil {
+		err = b.w.limits.check(value)
+	}
 	s := b.w.services[key]
 	if s == nil {
 		if value == nil && err == nil {

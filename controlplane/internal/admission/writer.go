@@ -22,7 +22,22 @@ type Writer struct {
 	// finds slices by the addresses in them.
 	outside   index[*service]
 	endpoints index[*slice]
+	limits    Limits
 }
+
+// Limits bounds what one object may cost every node. The API server lets through
+// Services of 8,000 ports.
+type Limits struct {
+	// PortsPerService is how many ports a Service may have; zero means any number.
+	PortsPerService int
+}
+
+// DefaultPortsPerService is far above what clusters have, and far below what would
+// hurt them.
+const DefaultPortsPerService = 256
+
+// DefaultLimits returns the limits that hold unless somebody sets others.
+func DefaultLimits() Limits { return Limits{PortsPerService: DefaultPortsPerService} }
 
 // slice is what is known of an EndpointSlice.
 type slice struct {
@@ -33,8 +48,9 @@ type slice struct {
 }
 
 // NewWriter returns the writer of a store, which must have no other.
-func NewWriter(store *cluster.Store, log hclog.Logger) *Writer {
+func NewWriter(store *cluster.Store, log hclog.Logger, limits Limits) *Writer {
 	return &Writer{
+		limits:    limits,
 		store:     store,
 		log:       log,
 		services:  map[model.Key]*service{},

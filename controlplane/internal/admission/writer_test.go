@@ -33,7 +33,7 @@ type world struct {
 
 func newWorld() world {
 	store := cluster.NewStore()
-	return world{store, admission.NewWriter(store, hclog.NewNullLogger())}
+	return world{store, admission.NewWriter(store, hclog.NewNullLogger(), admission.DefaultLimits())}
 }
 
 func (w world) set(list ...any) {
@@ -356,5 +356,24 @@ func TestAnUnchangedObjectChangesNothing(t *testing.T) {
 	w.set(service("b", 0, "10.96.0.1"))
 	if changes := w.store.Take(); !changes.Empty() {
 		t.Errorf("a rejected Service changed %v", changes)
+	}
+}
+
+func TestAServiceBeyondTheLimitKeepsItsLastGoodState(t *testing.T) {
+	w := newWorld()
+	ports := func(n int) *corev1.Service {
+		s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "web"}, Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.1"}}
+		for i := range n {
+			s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{Name: fmt.Sprint(i), Port: int32(i + 1)})
+		}
+		return s
+	}
+	w.set(ports(admission.DefaultPortsPerService))
+	w.set(ports(admission.DefaultPortsPerService + 1))
+	if service := w.service("demo/web"); service == nil || len(service.Ports) != admission.DefaultPortsPerService {
+		t.Errorf("got %v, want the last good state", service)
+	}
+	if problems := w.store.Problems(); len(problems) != 1 || !strings.Contains(problems[0].String(), `spec.ports "257 ports": expected at most 256`) {
+		t.Errorf("problems %v", problems)
 	}
 }

@@ -58,7 +58,7 @@ func cidrsServed(client *fake.Clientset) {
 func start(client *fake.Clientset, log hclog.Logger) (*cluster.Store, context.CancelFunc) {
 	store := cluster.NewStore()
 	ctx, cancel := context.WithCancel(context.Background())
-	s := newSource(client, Config{ClusterID: "c1", Logger: log, Writer: admission.NewWriter(store, hclog.NewNullLogger())})
+	s := newSource(client, Config{ClusterID: "c1", Logger: log, Writer: admission.NewWriter(store, hclog.NewNullLogger(), admission.DefaultLimits())})
 	go s.run(ctx)
 	synctest.Wait()
 	return store, cancel

@@ -25,7 +25,7 @@ var compareAddrs = cmp.Options{
 
 func newSink() (*cluster.Store, *sink[*corev1.Service]) {
 	store := cluster.NewStore()
-	s := newSource(nil, Config{ClusterID: "c1", Logger: hclog.NewNullLogger(), Writer: admission.NewWriter(store, hclog.NewNullLogger())})
+	s := newSource(nil, Config{ClusterID: "c1", Logger: hclog.NewNullLogger(), Writer: admission.NewWriter(store, hclog.NewNullLogger(), admission.DefaultLimits())})
 	s.waiting = 1
 	return store, &sink[*corev1.Service]{
 		source:  s,

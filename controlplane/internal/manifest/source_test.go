@@ -37,7 +37,7 @@ type watched struct {
 func newSource(t *testing.T, path string, store *cluster.Store) *manifest.Source {
 	t.Helper()
 	source, err := manifest.New(manifest.Config{
-		Path: path, Writer: admission.NewWriter(store, hclog.NewNullLogger()),
+		Path: path, Writer: admission.NewWriter(store, hclog.NewNullLogger(), admission.DefaultLimits()),
 		Logger: hclog.NewNullLogger(), Rand: bytes.NewReader(make([]byte, 8)),
 	})
 	if err != nil {

@@ -16,5 +16,7 @@
 //     there, those on the node that are terminating but still serve. Topology
 //     never narrows it.
 //
+// The module kubeproxy beside it compares the two on random inputs.
+//
 // Hints drive it, not the Service's trafficDistribution (KEP-2433, KEP-3015).
 package topology
