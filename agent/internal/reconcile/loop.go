@@ -221,10 +221,11 @@ func (l *Loop) start(ctx context.Context) error {
 func (l *Loop) take(ctx context.Context, tx *subscribe.Transaction) subscribe.Result {
 	l.told = true
 	l.Observer.Queued()
+	were := l.forget(tx)
 	dirty, rejected := l.state.Apply(tx.Resources, tx.Removed)
 	l.dirty.Merge(dirty)
 	l.revision, l.source = tx.Revision, state.SourceOf(tx.Source)
-	l.noteRejected(tx, rejected)
+	l.noteRejected(rejected, were)
 	l.noteConfig()
 	begun := l.Now()
 	err := l.sync(ctx)
@@ -260,20 +261,28 @@ func (l *Loop) setSysctls(config *discoveryv1.Conntrack) {
 	}
 }
 
-func (l *Loop) noteRejected(tx *subscribe.Transaction, rejected []*discoveryv1.RejectedResource) {
-	before := len(l.rejected)
+// forget drops the rejections of resources that the transaction names: it says
+// something new of them. It tells whether there were any.
+func (l *Loop) forget(tx *subscribe.Transaction) bool {
+	if len(l.rejected) == 0 {
+		return false
+	}
 	for _, name := range tx.Removed {
 		delete(l.rejected, resourceID{name.Kind, name.Name})
 	}
 	for _, r := range tx.Resources {
 		delete(l.rejected, idOf(r))
 	}
+	return true
+}
+
+func (l *Loop) noteRejected(rejected []*discoveryv1.RejectedResource, were bool) {
 	for _, r := range rejected {
 		l.rejected[resourceID{r.GetName().GetKind(), r.GetName().GetName()}] = r
 		l.Logger.Warn("cannot use a resource; its last good state stays in force",
 			"resource", r.GetName().GetName(), "reason", r.GetReason())
 	}
-	if before > 0 || len(rejected) > 0 {
+	if were || len(rejected) > 0 {
 		l.Observer.Rejected(l.rejections())
 	}
 }

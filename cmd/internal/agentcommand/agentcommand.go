@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -62,7 +63,14 @@ removes them.`,
 	return command
 }
 
+// gcPercent keeps the heap small: an agent allocates little, and every node has
+// one.
+const gcPercent = 50
+
 func (o *options) run(command *cobra.Command) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	logger, err := o.logging.New("portolan-agent", os.Stderr)
 	if err != nil {
 		return err
