@@ -113,11 +113,22 @@ func (c *Client) Explain(err error) error {
 		return fmt.Errorf("%s is not an admin address, it cannot be asked; %s", c.server, expected)
 	case state.Code() == codes.DeadlineExceeded:
 		return fmt.Errorf("no answer from %s in time; %s", c.server, expected)
-	case state.Code() == codes.Unavailable && strings.HasPrefix(state.Message(), "connection error"):
-		return fmt.Errorf("%s does not speak gRPC; %s", c.server, expected)
+	case state.Code() == codes.Unavailable && brokenOff(state.Message()):
+		return fmt.Errorf("%s does not speak gRPC, or broke off; %s", c.server, expected)
 	default:
 		return errors.New(state.Message())
 	}
+}
+
+// brokenOff tells the transport's own messages from those of a control plane that
+// is unavailable for a reason of its own.
+func brokenOff(message string) bool {
+	for _, sign := range []string{"connection error", "broken pipe", "connection reset", "error reading", "transport is closing"} {
+		if strings.Contains(message, sign) {
+			return true
+		}
+	}
+	return false
 }
 
 // cause leaves out of a dial error what the message says already.

@@ -40,7 +40,7 @@ func TestErrorsNameTheAddressAndWhatWasExpected(t *testing.T) {
 		"no socket":       {"unix:/nonexistent/admin.sock", "no control plane at unix:/nonexistent/admin.sock: no such file"},
 		"no port":         {"example", `--server "example": expected host:port or unix:PATH`},
 		"other service":   {otherService(t), "cannot be asked; expected the admin address"},
-		"not gRPC":        {speaking(t, "HTTP/1.1 400 Bad Request\r\n\r\n"), "does not speak gRPC; expected"},
+		"not gRPC":        {speaking(t, "HTTP/1.1 400 Bad Request\r\n\r\n"), "does not speak gRPC, or broke off; expected"},
 		"silent":          {speaking(t, ""), "no answer from"},
 		"its own refusal": {asktest.Serve(t, &asktest.Answers{Err: status.Error(codes.Unavailable, "not synced: wait")}), "not synced: wait"},
 	} {
