@@ -37,16 +37,15 @@ func reexec(args []string) int {
 		fmt.Fprintln(os.Stderr, "finding this program's file:", err)
 		return 1
 	}
-	command := exec.Command(self, args[1:]...)
-	command.Env = append(os.Environ(), inside+"=1")
-	command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
-	command.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET | syscall.CLONE_NEWNS,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-		Pdeathsig:   syscall.SIGKILL,
+	command := inNamespaces(self, args, syscall.CLONE_NEWUSER)
+	if err = command.Start(); err != nil && os.Getuid() == 0 {
+		// Root needs no user namespace where those are forbidden.
+		command = inNamespaces(self, args, 0)
+		err = command.Start()
 	}
-	err = command.Run()
+	if err == nil {
+		err = command.Wait()
+	}
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
@@ -57,4 +56,19 @@ func reexec(args []string) int {
 		fmt.Fprintln(os.Stderr, "running in a user and network namespace:", err)
 		return 1
 	}
+}
+
+func inNamespaces(self string, args []string, user uintptr) *exec.Cmd {
+	command := exec.Command(self, args[1:]...)
+	command.Env = append(os.Environ(), inside+"=1")
+	command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
+	command.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: user | syscall.CLONE_NEWNET | syscall.CLONE_NEWNS,
+		Pdeathsig:  syscall.SIGKILL,
+	}
+	if user != 0 {
+		command.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
+		command.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+	}
+	return command
 }
