@@ -18,9 +18,6 @@ import (
 // addObjects adds the objects of a file to a cluster.
 func addObjects(data []byte, to *reference.Cluster) error {
 	for document := range strings.SplitSeq(string(data), "\n---\n") {
-		if strings.TrimSpace(document) == "" {
-			continue
-		}
 		if err := addObject([]byte(document), to); err != nil {
 			return fmt.Errorf("%w in:\n%s", err, document)
 		}
@@ -29,9 +26,12 @@ func addObjects(data []byte, to *reference.Cluster) error {
 }
 
 func addObject(document []byte, to *reference.Cluster) error {
-	var meta metav1.TypeMeta
+	var meta *metav1.TypeMeta
 	if err := yaml.Unmarshal(document, &meta); err != nil {
 		return err
+	}
+	if meta == nil {
+		return nil // nothing but comments
 	}
 	switch meta.Kind {
 	case "Service":
