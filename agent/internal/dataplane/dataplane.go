@@ -44,10 +44,10 @@ type Dataplane interface {
 	Replace(ctx context.Context, settings Settings, content Content) error
 	// Apply makes a change to what the last Replace and Applys left.
 	Apply(ctx context.Context, changes *ruleset.Changes) error
-	// Collect removes what Apply left for packets in flight. It tells whether
-	// there was anything.
+	// Collect removes what Apply left for packets in flight, as far as it was there
+	// at the Collect before. It tells whether it removed anything.
 	Collect(ctx context.Context) (bool, error)
-	// Pending tells whether Collect has something to remove.
+	// Pending tells whether there is something for Collects to remove.
 	Pending() bool
 	// Cleanup removes everything of ours from the kernel.
 	Cleanup(ctx context.Context) error

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// collectDelay is how long spare slots stay for packets in flight.
+	// collectDelay is how long spare slots stay, at least, for packets in flight.
 	collectDelay = time.Second
 	// checkpointDelay gathers changes into one write.
 	checkpointDelay = time.Second
@@ -103,7 +103,10 @@ type Loop struct {
 	retry      *time.Timer
 	collect    *time.Timer
 	checkpoint *time.Timer
-	writer     *writer
+	// collecting and checkpointing are set while these timers run. Changes do not
+	// start them again: under changes without end they would never fire.
+	collecting, checkpointing bool
+	writer                    *writer
 }
 
 // resourceID identifies a rejected resource.
@@ -189,9 +192,17 @@ func (l *Loop) Run(ctx context.Context) error {
 		case <-l.checkpoint.C:
 			l.writeCheckpoint()
 		case <-resync.C:
-			l.whole = true
-			_ = l.sync(ctx)
+			l.resync(ctx)
 		}
+	}
+}
+
+// resync puts everything into the kernel anew, unless no control plane has said
+// what that is: rules of an earlier agent may be newer than the checkpoint.
+func (l *Loop) resync(ctx context.Context) {
+	if l.told {
+		l.whole = true
+		_ = l.sync(ctx)
 	}
 }
 
@@ -323,7 +334,10 @@ func (l *Loop) tryAgain(ctx context.Context) {
 }
 
 func (l *Loop) collectSpares(ctx context.Context) {
+	l.collecting = false
 	if _, err := l.Dataplane.Collect(ctx); err != nil {
 		l.fail(err)
+		return
 	}
+	l.collectLater()
 }

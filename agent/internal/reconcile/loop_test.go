@@ -301,11 +301,45 @@ func TestSpareSlotsAreCollectedOnceNoPacketCanNeedThem(t *testing.T) {
 		if calls := r.plane.Calls(); calls.Collect != 0 {
 			t.Error("collected while packets may be in flight")
 		}
-		time.Sleep(collectDelay)
+		time.Sleep(10 * collectDelay)
 		synctest.Wait()
-		if calls := r.plane.Calls(); calls.Collect != 1 {
-			t.Errorf("collected %d times, want once", calls.Collect)
+		if calls := r.plane.Calls(); calls.Collect != 2 || r.plane.Pending() {
+			t.Errorf("collected %d times, want twice: to see and to remove (left: %v)", calls.Collect, r.plane.Pending())
 		}
+	})
+}
+
+func TestChangesWithoutEndNeitherStopCollectingNorCheckpoints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, fake.New(), filepath.Join(t.TempDir(), "checkpoint"))
+		defer r.close()
+		r.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0)))
+		for i := range 100 {
+			addresses := []string{"10.244.1.1", "10.244.2.2"}
+			r.send(transaction(endpoints("demo/web", addresses[:1+i%2]...)))
+			time.Sleep(collectDelay / 10)
+		}
+		synctest.Wait()
+		if calls := r.plane.Calls(); calls.Collect < 5 {
+			t.Errorf("collected %d times in 10 s of changes", calls.Collect)
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.writes < 5 {
+			t.Errorf("%d checkpoints in 10 s of changes", r.writes)
+		}
+	})
+}
+
+func TestRulesOfAnEarlierAgentOutliveTheHourlyResync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		plane := fake.New()
+		plane.Hold(&ruleset.Frontend{Key: tcp("10.96.0.9:80"), Backends: []netip.AddrPort{netip.MustParseAddrPort("10.244.9.9:8080")}})
+		r := newRig(t, plane, "")
+		defer r.close()
+		time.Sleep(3 * resyncPeriod)
+		synctest.Wait()
+		r.expect("10.96.0.9:80", "10.244.9.9:8080")
 	})
 }
 

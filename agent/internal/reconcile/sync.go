@@ -77,11 +77,17 @@ func (l *Loop) succeed(attempt Attempt) {
 	}
 	l.whole, l.retryAfter = false, 0
 	l.retry.Stop()
-	if l.Dataplane.Pending() {
-		l.collect.Reset(collectDelay)
-	}
-	if l.CheckpointPath != "" {
+	l.collectLater()
+	if l.CheckpointPath != "" && !l.checkpointing {
+		l.checkpointing = true
 		l.checkpoint.Reset(checkpointDelay)
+	}
+}
+
+func (l *Loop) collectLater() {
+	if !l.collecting && l.Dataplane.Pending() {
+		l.collecting = true
+		l.collect.Reset(collectDelay)
 	}
 }
 
@@ -139,6 +145,7 @@ func (l *Loop) settingsNow() dataplane.Settings {
 // writeCheckpoint hands the state, as it is now, to the writer.
 func (l *Loop) writeCheckpoint() {
 	l.checkpoint.Stop()
+	l.checkpointing = false
 	if l.CheckpointPath == "" || !l.told || l.whole {
 		return
 	}

@@ -23,8 +23,10 @@ type Plane struct {
 	exists    bool
 	known     bool
 	pending   bool
-	failure   error
-	calls     Calls
+	// seen is set once a Collect has seen all that is pending.
+	seen    bool
+	failure error
+	calls   Calls
 }
 
 // Calls counts what was called, failed calls included.
@@ -117,10 +119,12 @@ func (p *Plane) Apply(_ context.Context, changes *ruleset.Changes) error {
 		}
 		if c.New == nil {
 			delete(next, c.Key())
-			p.pending = true
+			p.pending, p.seen = true, false
 			continue
 		}
-		p.pending = p.pending || c.Old != nil && len(c.New.Backends) < len(c.Old.Backends)
+		if c.Old != nil && len(c.New.Backends) < len(c.Old.Backends) {
+			p.pending, p.seen = true, false
+		}
 		next[c.Key()] = c.New
 	}
 	p.frontends = next
@@ -139,9 +143,9 @@ func (p *Plane) Collect(context.Context) (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.calls.Collect++
-	was := p.pending
-	p.pending = false
-	return was, nil
+	collected := p.pending && p.seen
+	p.pending, p.seen = p.pending && !p.seen, true
+	return collected, nil
 }
 
 // Cleanup implements dataplane.Dataplane.

@@ -130,7 +130,13 @@ func (b *batch) needs(f *ruleset.Frontend) {
 
 // spares are elements in the kernel that no frontend asks for: slots that a packet
 // in flight may still pick.
-type spares map[elementID]element
+type spares map[elementID]leftover
+
+// leftover is a spare slot; old is set once a Collect has seen it.
+type leftover struct {
+	element
+	old bool
+}
 
 // change adds what makes a frontend's old elements its new ones.
 func (b *batch) change(c ruleset.Change, spare spares) {
@@ -182,7 +188,8 @@ func compareIDs(a, b elementID) int {
 func (b *batch) slots(set string, k ruleset.Key, old, next []netip.AddrPort, gone bool, spare spares) {
 	for slot, backend := range next {
 		e := slotElement(set, k, slot, backend)
-		was, inKernel := spare[e.id()]
+		left, inKernel := spare[e.id()]
+		was := left.element
 		delete(spare, e.id())
 		if slot < len(old) {
 			was, inKernel = slotElement(set, k, slot, old[slot]), true
@@ -193,15 +200,15 @@ func (b *batch) slots(set string, k ruleset.Key, old, next []netip.AddrPort, gon
 		was := slotElement(set, k, slot, old[slot])
 		switch {
 		case gone:
-			spare[was.id()] = was
+			spare[was.id()] = leftover{element: was}
 		case len(next) == 0:
 			b.delete(was)
 		case slices.Contains(next, old[slot]):
-			spare[was.id()] = was
+			spare[was.id()] = leftover{element: was}
 		default:
 			e := slotElement(set, k, slot, next[slot%len(next)])
 			b.put(e, was, true)
-			spare[e.id()] = e
+			spare[e.id()] = leftover{element: e}
 		}
 	}
 	if !gone {
@@ -218,13 +225,13 @@ func (b *batch) respare(set string, k ruleset.Key, from int, next []netip.AddrPo
 			return
 		}
 		if len(next) == 0 {
-			b.delete(was)
+			b.delete(was.element)
 			delete(spare, was.id())
 			continue
 		}
 		e := slotElement(set, k, slot, next[slot%len(next)])
-		b.put(e, was, true)
-		spare[e.id()] = e
+		b.put(e, was.element, true)
+		spare[e.id()] = leftover{element: e}
 	}
 }
 

@@ -58,7 +58,7 @@ func TestASlotThatCanBePickedIsAlwaysThere(t *testing.T) {
 			if rapid.Bool().Draw(t, "collect") {
 				b := newBatch()
 				for _, e := range spare {
-					b.delete(e)
+					b.delete(e.element)
 				}
 				kernel.commit(t, b, endpoints)
 				clear(spare)

@@ -320,17 +320,27 @@ func (p *Plane) Pending() bool {
 	return p.known && slices.ContainsFunc(p.families, func(l *loaded) bool { return len(l.spare) > 0 })
 }
 
-// Collect removes spare slots. Call it only when no packet can be under way any
-// more that was looked up before the last Apply: a second is ample.
+// Collect removes the spare slots that were there at the Collect before. Leave so
+// much time between two that no packet can be under way any more that was looked
+// up before the first: a second is ample. Changes in between do not matter, so
+// that slots are also collected under changes without end.
 func (p *Plane) Collect(context.Context) (bool, error) {
 	if !p.Pending() {
 		return false, nil
 	}
+	removed := false
 	err := p.transact("removing spare slots", func() error {
 		for _, l := range p.families {
 			b := newBatch()
-			for _, e := range l.spare {
-				b.delete(e)
+			for id, left := range l.spare {
+				if left.old {
+					b.delete(left.element)
+					delete(l.spare, id)
+					removed = true
+					continue
+				}
+				left.old = true
+				l.spare[id] = left
 			}
 			if err := l.queue(p.conn, b); err != nil {
 				return err
@@ -338,13 +348,7 @@ func (p *Plane) Collect(context.Context) (bool, error) {
 		}
 		return nil
 	})
-	if err != nil {
-		return false, err
-	}
-	for _, l := range p.families {
-		clear(l.spare)
-	}
-	return true, nil
+	return removed && err == nil, err
 }
 
 // Cleanup removes our tables, the anchor last.

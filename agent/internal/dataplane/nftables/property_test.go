@@ -103,22 +103,33 @@ func TestTheKernelFollowsTheTable(t *testing.T) {
 				t.Fatalf("applying %v (%d spares before): %v", changes, spareBefore, err)
 			}
 			checkSpares(t, plane, table)
-			if rapid.Bool().Draw(t, "collect") {
+			if rapid.Bool().Draw(t, "see") {
 				if _, err := plane.Collect(ctx); err != nil {
 					t.Fatal(err)
 				}
+				checkSpares(t, plane, table)
+			}
+			if rapid.Bool().Draw(t, "collect") {
+				collectAll(t, plane)
 				compare(t, plane, table)
 			}
 		}
-		if _, err := plane.Collect(ctx); err != nil {
-			t.Fatal(err)
-		}
+		collectAll(t, plane)
 		compare(t, plane, table)
 		if err := plane.Replace(ctx, testSettings, table); err != nil {
 			t.Fatal(err)
 		}
 		compare(t, plane, table)
 	})
+}
+
+// collectAll collects as often as it takes to remove what is there now.
+func collectAll(t *rapid.T, plane *Plane) {
+	for range 2 {
+		if _, err := plane.Collect(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func compare(t *rapid.T, plane *Plane, table *ruleset.Table) {
