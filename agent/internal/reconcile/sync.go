@@ -6,8 +6,6 @@ import (
 	"reflect"
 	"time"
 
-	"github.com/portolan-net/portolan/agent/internal/dataplane"
-	"github.com/portolan-net/portolan/agent/internal/nodeaddr"
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 	"github.com/portolan-net/portolan/agent/internal/state"
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
@@ -21,13 +19,13 @@ var _ subscribe.Handler = (*Loop)(nil)
 // another attempt.
 func (l *Loop) sync(ctx context.Context) error {
 	begun := l.Now()
-	settings := l.settingsNow()
+	settings := Settings(l.state.Config(), l.state.Cluster())
 	if !reflect.DeepEqual(settings, l.settings) {
 		l.settings, l.whole = settings, true
 	}
 	names := l.dirty.Services
-	if l.table.SetEnvironment(l.environment()) || l.whole {
-		names = l.allServices()
+	if l.table.SetEnvironment(Environment(l.state.Config(), l.addresses)) || l.whole {
+		names = AllServices(l.state, l.table)
 	}
 	changes := l.table.Update(maps.Keys(names), l.view)
 	l.dirty = state.Dirty{}
@@ -91,56 +89,7 @@ func (l *Loop) collectLater() {
 	}
 }
 
-func (l *Loop) view(name string) ruleset.View {
-	return ruleset.View{Service: l.state.Service(name), Sets: l.state.EndpointSets(name), Local: l.state.Local(name)}
-}
-
-// allServices returns the Services of the state and those that only the table has
-// still.
-func (l *Loop) allServices() map[string]struct{} {
-	all := map[string]struct{}{}
-	for _, name := range l.state.Services() {
-		all[name] = struct{}{}
-	}
-	for name := range l.table.Services() {
-		all[name] = struct{}{}
-	}
-	return all
-}
-
-// environment returns what the node itself adds to the ruleset.
-func (l *Loop) environment() ruleset.Environment {
-	config := l.state.Config()
-	if config == nil {
-		return ruleset.Environment{}
-	}
-	if config.NodePortPrimary {
-		return ruleset.Environment{NodeIPs: config.NodeIPs, NodePortAddrs: config.NodeIPs, HealthCheckAddrs: config.NodeIPs}
-	}
-	return ruleset.Environment{
-		NodeIPs:          config.NodeIPs,
-		NodePortAddrs:    nodeaddr.ForNodePorts(l.addresses, config.NodePortCIDRs),
-		HealthCheckAddrs: nodeaddr.ForListening(l.addresses, config.NodePortCIDRs),
-	}
-}
-
-// defaultMasqueradeBit is kube-proxy's, for a node that has no configuration yet.
-const defaultMasqueradeBit = 14
-
-func (l *Loop) settingsNow() dataplane.Settings {
-	settings := dataplane.Settings{MasqueradeBit: defaultMasqueradeBit}
-	if config := l.state.Config(); config != nil {
-		settings = dataplane.Settings{
-			Detect: config.Detect, DetectCIDRs: config.DetectCIDRs, DetectInterface: config.DetectInterface,
-			MasqueradeAll: config.MasqueradeAll, MasqueradeBit: config.MasqueradeBit,
-			TCPBeLiberal: config.Conntrack.GetTcpBeLiberal(),
-		}
-	}
-	if cluster := l.state.Cluster(); cluster != nil {
-		settings.ServiceCIDRs = cluster.ServiceCIDRs
-	}
-	return settings
-}
+func (l *Loop) view(name string) ruleset.View { return View(l.state, name) }
 
 // writeCheckpoint hands the state, as it is now, to the writer.
 func (l *Loop) writeCheckpoint() {

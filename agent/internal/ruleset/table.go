@@ -160,6 +160,12 @@ func (t *Table) setWaiting(key Key, queue []*Frontend) {
 // Frontends yields every frontend in force.
 func (t *Table) Frontends() iter.Seq[*Frontend] { return maps.Values(t.owner) }
 
+// Frontend returns the frontend in force for a key, or nil.
+func (t *Table) Frontend(key Key) *Frontend { return t.owner[key] }
+
+// HasHairpin tells whether an endpoint is on this node.
+func (t *Table) HasHairpin(h Hairpin) bool { return t.hairpins[h] > 0 }
+
 // Len returns how many frontends are in force.
 func (t *Table) Len() int { return len(t.owner) }
 

@@ -1,0 +1,64 @@
+package reconcile
+
+import (
+	"net/netip"
+
+	"github.com/portolan-net/portolan/agent/internal/dataplane"
+	"github.com/portolan-net/portolan/agent/internal/nodeaddr"
+	"github.com/portolan-net/portolan/agent/internal/ruleset"
+	"github.com/portolan-net/portolan/agent/internal/state"
+)
+
+// View returns what the state has of a Service.
+func View(s *state.State, name string) ruleset.View {
+	return ruleset.View{Service: s.Service(name), Sets: s.EndpointSets(name), Local: s.Local(name)}
+}
+
+// AllServices returns the Services of the state and those that only the table has
+// still.
+func AllServices(s *state.State, table *ruleset.Table) map[string]struct{} {
+	all := map[string]struct{}{}
+	for _, name := range s.Services() {
+		all[name] = struct{}{}
+	}
+	for name := range table.Services() {
+		all[name] = struct{}{}
+	}
+	return all
+}
+
+// Environment returns what the node itself adds to the ruleset, given its
+// configuration, which may be nil, and its addresses.
+func Environment(config *state.NodeConfig, addresses []netip.Addr) ruleset.Environment {
+	if config == nil {
+		return ruleset.Environment{}
+	}
+	if config.NodePortPrimary {
+		return ruleset.Environment{NodeIPs: config.NodeIPs, NodePortAddrs: config.NodeIPs, HealthCheckAddrs: config.NodeIPs}
+	}
+	return ruleset.Environment{
+		NodeIPs:          config.NodeIPs,
+		NodePortAddrs:    nodeaddr.ForNodePorts(addresses, config.NodePortCIDRs),
+		HealthCheckAddrs: nodeaddr.ForListening(addresses, config.NodePortCIDRs),
+	}
+}
+
+// defaultMasqueradeBit is kube-proxy's, for a node that has no configuration yet.
+const defaultMasqueradeBit = 14
+
+// Settings returns what the data plane needs of the node's and the cluster's
+// configuration; both may be nil.
+func Settings(config *state.NodeConfig, cluster *state.ClusterConfig) dataplane.Settings {
+	settings := dataplane.Settings{MasqueradeBit: defaultMasqueradeBit}
+	if config != nil {
+		settings = dataplane.Settings{
+			Detect: config.Detect, DetectCIDRs: config.DetectCIDRs, DetectInterface: config.DetectInterface,
+			MasqueradeAll: config.MasqueradeAll, MasqueradeBit: config.MasqueradeBit,
+			TCPBeLiberal: config.Conntrack.GetTcpBeLiberal(),
+		}
+	}
+	if cluster != nil {
+		settings.ServiceCIDRs = cluster.ServiceCIDRs
+	}
+	return settings
+}
