@@ -44,7 +44,10 @@ func (w *world) send(p scenario.Probe) outcome {
 	count, enough := effort(p)
 	call.Patience = patienceFor(p)
 	o.err = place.In.Do(func() error {
-		for range count {
+		for i := range count {
+			if p.Forgets > 0 && i > 0 && i%2 == 0 {
+				time.Sleep(p.Forgets + p.Forgets/2)
+			}
 			o.calls = append(o.calls, talk.Make(call))
 			if enough(o.calls) {
 				break
@@ -77,6 +80,8 @@ func effort(p scenario.Probe) (count int, enough func([]talk.Answer) bool) {
 		return 1, never
 	case p.Verdict != scenario.Accepted:
 		return 2, never
+	case p.Forgets > 0:
+		return 2 * 12, never // in pairs
 	case p.Sticky:
 		return 12, never
 	case p.Even:
@@ -158,6 +163,8 @@ func (w *world) accepted(p scenario.Probe, o outcome, seen map[lab.Key]lab.Sight
 	slices.Sort(got)
 	want := backendNames(p.Backends)
 	switch {
+	case p.Forgets > 0:
+		complaints = append(complaints, forgotten(o.calls)...)
 	case p.Sticky:
 		if len(got) != 1 || !slices.Contains(want, got[0]) {
 			complaints = append(complaints, fmt.Sprintf("got %v: expected a single one of %v", counts, want))
@@ -172,6 +179,22 @@ func (w *world) accepted(p scenario.Probe, o outcome, seen map[lab.Key]lab.Sight
 		}
 	}
 	return slices.Compact(complaints)
+}
+
+// forgotten expects pairs of calls to come to the same backend, and not all pairs.
+func forgotten(calls []talk.Answer) []string {
+	var complaints []string
+	backends := map[netip.AddrPort]bool{}
+	for i := 0; i+1 < len(calls); i += 2 {
+		if calls[i].Backend != calls[i+1].Backend {
+			complaints = append(complaints, fmt.Sprintf("one call came to %s and the next to %s", calls[i].Backend, calls[i+1].Backend))
+		}
+		backends[calls[i].Backend] = true
+	}
+	if len(backends) == 1 {
+		complaints = append(complaints, "the client is never forgotten")
+	}
+	return complaints
 }
 
 // answered names the backend of a call, with * if it saw an address of the node.

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Verdict is what must become of a probe's first packet.
@@ -29,7 +30,8 @@ const (
 // bind. Then protocol and destination. What is expected is a set of backends, all of
 // which must answer and nobody else, with a * when they must see an address of the
 // node; or refused, dropped or untouched. The words "sticky" and "even" after the
-// backends ask for the same backend each time, and for about equal shares.
+// backends ask for the same backend each time, and for about equal shares;
+// "forgets=1s" asks for the same one for only so long.
 type Probe struct {
 	Line  int
 	Text  string
@@ -43,6 +45,7 @@ type Probe struct {
 	Verdict      Verdict
 	Backends     []Backend
 	Sticky, Even bool
+	Forgets      time.Duration
 }
 
 // Backend is an endpoint, and whether it sees an address of the node.
@@ -105,6 +108,11 @@ func parseProbe(line string) (Probe, error) {
 			p.Sticky = true
 		case word == "even":
 			p.Even = true
+		case strings.HasPrefix(word, "forgets="):
+			if p.Forgets, err = time.ParseDuration(strings.TrimPrefix(word, "forgets=")); err != nil {
+				return p, err
+			}
+			p.Sticky = true
 		case !strings.Contains(word, ":"):
 			return p, fmt.Errorf("%q: expected a backend (place:port) or one of refused, dropped, untouched, sticky, even", word)
 		default:
