@@ -49,6 +49,9 @@ type Dataplane interface {
 	Collect(ctx context.Context) (bool, error)
 	// Pending tells whether there is something for Collects to remove.
 	Pending() bool
+	// Disturbed tells whether somebody else has changed what the last Replace and
+	// Applys left; after that only Replace helps. It is cheap when nobody has.
+	Disturbed(ctx context.Context) (bool, error)
 	// Cleanup removes everything of ours from the kernel.
 	Cleanup(ctx context.Context) error
 	// Close releases the connection to the kernel. The rules stay.

@@ -20,6 +20,7 @@ type Metrics struct {
 
 	applies     *prometheus.HistogramVec
 	failures    prometheus.Counter
+	repairs     prometheus.Counter
 	frontends   prometheus.Counter
 	lastApplied prometheus.Gauge
 	rejected    prometheus.Gauge
@@ -46,6 +47,8 @@ func New(status func() subscribe.Status, version string, now func() time.Time) *
 		}, []string{"scope"}),
 		failures: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "portolan_agent_apply_failures_total", Help: "Attempts to change the kernel that failed; the rules before stayed in force."}),
+		repairs: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "portolan_agent_repairs_total", Help: "Replacements of all rules because somebody else had changed them."}),
 		frontends: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "portolan_agent_changed_frontends_total", Help: "Frontends (address, protocol, port) written to the kernel."}),
 		lastApplied: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -57,7 +60,7 @@ func New(status func() subscribe.Status, version string, now func() time.Time) *
 		conntrack: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "kubeproxy_conntrack_reconciler_deleted_entries_total", Help: "Conntrack entries deleted because their UDP endpoint does not serve any more."}),
 	}
-	m.Registry.MustRegister(m.applies, m.failures, m.frontends, m.lastApplied, m.rejected, m.checkpoints, m.conntrack,
+	m.Registry.MustRegister(m.applies, m.failures, m.repairs, m.frontends, m.lastApplied, m.rejected, m.checkpoints, m.conntrack,
 		subscriptionCollector{status}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "portolan_agent_build_info", Help: "Always 1; the label says which version runs.", ConstLabels: prometheus.Labels{"version": version}})
@@ -81,6 +84,9 @@ func (m *Metrics) Applied(a reconcile.Attempt) {
 		m.failures.Inc()
 		m.Queued()
 		return
+	}
+	if a.Repair {
+		m.repairs.Inc()
 	}
 	scope := "change"
 	if a.Whole {

@@ -75,7 +75,7 @@ func TestANodeThatGoesAwayIsNotHealthyButAlive(t *testing.T) {
 
 func TestMetricsAreWellFormed(t *testing.T) {
 	m := newMetrics()
-	m.Applied(reconcile.Attempt{Whole: true, Duration: time.Millisecond})
+	m.Applied(reconcile.Attempt{Whole: true, Repair: true, Duration: time.Millisecond})
 	m.Checkpointed(1, nil)
 	m.Checkpointed(0, errors.New("disk full"))
 	problems, err := testutil.GatherAndLint(m.Registry)
@@ -87,7 +87,7 @@ func TestMetricsAreWellFormed(t *testing.T) {
 	}
 	_, body := get(t, m.MetricsHandler("nftables"), "/metrics")
 	for _, want := range []string{"portolan_agent_connected 1", "portolan_agent_revision 7",
-		`portolan_agent_checkpoints_total{result="error"} 1`, `portolan_agent_apply_duration_seconds_count{scope="whole"} 1`} {
+		`portolan_agent_checkpoints_total{result="error"} 1`, "portolan_agent_repairs_total 1", `portolan_agent_apply_duration_seconds_count{scope="whole"} 1`} {
 		if !strings.Contains(body, want) {
 			t.Errorf("/metrics lacks %q", want)
 		}

@@ -23,8 +23,10 @@ const (
 	checkpointDelay = time.Second
 	// resyncPeriod is how often everything is put into the kernel anew.
 	resyncPeriod = time.Hour
-	firstRetry   = 200 * time.Millisecond
-	lastRetry    = 30 * time.Second
+	// lookPeriod is how often to look whether somebody else changed the rules.
+	lookPeriod = time.Second
+	firstRetry = 200 * time.Millisecond
+	lastRetry  = 30 * time.Second
 )
 
 // Config is what a Loop works with. Everything but CheckpointPath is required.
@@ -68,6 +70,8 @@ type Observer interface {
 type Attempt struct {
 	// Whole is set if everything was replaced.
 	Whole bool
+	// Repair is set if that was because somebody else had changed the rules.
+	Repair bool
 	// Frontends is how many changed; with Whole, how many there are.
 	Frontends int
 	Duration  time.Duration
@@ -86,6 +90,10 @@ type Loop struct {
 	settings dataplane.Settings
 	// whole is set while only a replacement of everything will do.
 	whole bool
+	// repairing is set while that is because somebody else changed the rules.
+	repairing bool
+	// unlooked is set while looking for that fails, so that it is logged once.
+	unlooked bool
 	// told is set once a control plane has said something to this process.
 	told bool
 	// nameless is set while the control plane has no configuration for the node.
@@ -172,6 +180,8 @@ func (l *Loop) Run(ctx context.Context) error {
 	}
 	resync := time.NewTicker(resyncPeriod)
 	defer resync.Stop()
+	look := time.NewTicker(lookPeriod)
+	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -193,6 +203,8 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.writeCheckpoint()
 		case <-resync.C:
 			l.resync(ctx)
+		case <-look.C:
+			l.look(ctx)
 		}
 	}
 }
@@ -218,14 +230,40 @@ func (l *Loop) start(ctx context.Context) error {
 	case exists:
 		l.Logger.Info("the kernel holds rules of an earlier agent; they stay until the control plane has spoken", "checkpointed services", services)
 	case services > 0:
-		l.Logger.Info("the kernel holds no rules; starting from the checkpoint", "services", services, "revision", l.revision)
-		l.told = true
-		l.noteConfig()
-		_ = l.sync(ctx)
+		l.startFromCheckpoint(ctx)
 	default:
 		l.Logger.Info("starting empty; waiting for the control plane")
 	}
 	return nil
+}
+
+func (l *Loop) startFromCheckpoint(ctx context.Context) {
+	l.Logger.Info("the kernel holds no rules; starting from the checkpoint", "services", len(l.state.Services()), "revision", l.revision)
+	l.told = true
+	l.noteConfig()
+	_ = l.sync(ctx)
+}
+
+// look repairs what somebody else did to the rules. Those of an earlier agent are
+// not known, but that they are gone can be seen.
+func (l *Loop) look(ctx context.Context) {
+	var err error
+	switch {
+	case l.told && !l.whole:
+		if l.repairing, err = l.Dataplane.Disturbed(ctx); l.repairing {
+			l.whole = true
+			_ = l.sync(ctx)
+		}
+	case !l.told && len(l.state.Services()) > 0:
+		var exists bool
+		if exists, err = l.Dataplane.Exists(ctx); err == nil && !exists {
+			l.startFromCheckpoint(ctx)
+		}
+	}
+	if err != nil && !l.unlooked {
+		l.Logger.Warn("cannot see whether somebody else changed the rules", "error", err)
+	}
+	l.unlooked = err != nil
 }
 
 // take puts a transaction into force.

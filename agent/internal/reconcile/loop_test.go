@@ -31,10 +31,11 @@ type rig struct {
 	stop      context.CancelFunc
 	done      chan error
 
-	mu     sync.Mutex
-	local  []netip.Addr
-	acked  []subscribe.Result
-	writes int
+	mu      sync.Mutex
+	local   []netip.Addr
+	acked   []subscribe.Result
+	writes  int
+	repairs int
 
 	ineligible string
 	serving    []ruleset.Serving
@@ -98,8 +99,14 @@ func (r *rig) acknowledge(result subscribe.Result) bool {
 }
 
 func (r *rig) Queued()                                  {}
-func (r *rig) Applied(Attempt)                          {}
 func (r *rig) Rejected([]*discoveryv1.RejectedResource) {}
+func (r *rig) Applied(a Attempt) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a.Repair && a.Err == nil {
+		r.repairs++
+	}
+}
 func (r *rig) Eligible(why string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -328,6 +335,47 @@ func TestChangesWithoutEndNeitherStopCollectingNorCheckpoints(t *testing.T) {
 		if r.writes < 5 {
 			t.Errorf("%d checkpoints in 10 s of changes", r.writes)
 		}
+	})
+}
+
+func TestRulesThatSomebodyTookAwayComeBackByThemselves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, fake.New(), "")
+		defer r.close()
+		r.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0), endpoints("demo/web", "10.244.1.1")))
+		time.Sleep(time.Minute)
+		if calls := r.plane.Calls(); calls.Replace != 1 {
+			t.Errorf("%d replacements although nobody changed anything", calls.Replace)
+		}
+		r.plane.Fail(errKernel)
+		r.plane.Disturb()
+		time.Sleep(lookPeriod + time.Millisecond)
+		r.expectAbsent("10.96.0.1:80")
+		r.plane.Fail(nil)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		r.expect("10.96.0.1:80", "10.244.1.1:8080")
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.repairs != 1 {
+			t.Errorf("%d repairs, want 1", r.repairs)
+		}
+	})
+}
+
+func TestACheckpointReplacesRulesOfAnEarlierAgentThatAreGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "checkpoint")
+		plane := fake.New()
+		first := newRig(t, plane, path)
+		first.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0), endpoints("demo/web", "10.244.1.1")))
+		first.close()
+		second := newRig(t, plane, path)
+		defer second.close()
+		plane.Disturb()
+		time.Sleep(2 * lookPeriod)
+		synctest.Wait()
+		second.expect("10.96.0.1:80", "10.244.1.1:8080")
 	})
 }
 

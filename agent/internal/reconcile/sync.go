@@ -30,7 +30,7 @@ func (l *Loop) sync(ctx context.Context) error {
 	changes := l.table.Update(maps.Keys(names), l.view)
 	l.dirty = state.Dirty{}
 
-	attempt := Attempt{Whole: l.whole, Frontends: len(changes.Frontends)}
+	attempt := Attempt{Whole: l.whole, Repair: l.repairing, Frontends: len(changes.Frontends)}
 	switch {
 	case l.whole:
 		attempt.Frontends = l.table.Len()
@@ -73,7 +73,7 @@ func (l *Loop) succeed(attempt Attempt) {
 	} else if l.Logger.IsDebug() {
 		l.Logger.Debug("applied", "frontends", attempt.Frontends, "revision", l.revision, "took", attempt.Duration)
 	}
-	l.whole, l.retryAfter = false, 0
+	l.whole, l.repairing, l.retryAfter = false, false, 0
 	l.retry.Stop()
 	l.collectLater()
 	if l.CheckpointPath != "" && !l.checkpointing {

@@ -24,9 +24,10 @@ type Plane struct {
 	known     bool
 	pending   bool
 	// seen is set once a Collect has seen all that is pending.
-	seen    bool
-	failure error
-	calls   Calls
+	seen      bool
+	disturbed bool
+	failure   error
+	calls     Calls
 }
 
 // Calls counts what was called, failed calls included.
@@ -50,6 +51,14 @@ func (p *Plane) Fail(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.failure = err
+}
+
+// Disturb takes away everything, as somebody else would.
+func (p *Plane) Disturb() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.exists, p.disturbed = false, true
+	clear(p.frontends)
 }
 
 // Calls returns what was called.
@@ -92,7 +101,7 @@ func (p *Plane) Replace(_ context.Context, settings dataplane.Settings, content 
 	if p.known = p.failure == nil; !p.known {
 		return p.failure
 	}
-	p.exists, p.settings, p.pending = true, settings, false
+	p.exists, p.settings, p.pending, p.disturbed = true, settings, false, false
 	clear(p.frontends)
 	for f := range content.Frontends() {
 		p.frontends[f.Key] = f
@@ -146,6 +155,17 @@ func (p *Plane) Collect(context.Context) (bool, error) {
 	collected := p.pending && p.seen
 	p.pending, p.seen = p.pending && !p.seen, true
 	return collected, nil
+}
+
+// Disturbed implements dataplane.Dataplane.
+func (p *Plane) Disturbed(context.Context) (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.known && p.disturbed {
+		p.known = false
+		return true, nil
+	}
+	return false, nil
 }
 
 // Cleanup implements dataplane.Dataplane.

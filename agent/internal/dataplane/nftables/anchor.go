@@ -8,16 +8,20 @@ import (
 	"github.com/google/nftables/expr"
 )
 
-// addAnchor queues the anchor table unless it is there. It decides nothing; its
+// addAnchor queues the anchor table unless it is there as we made it. It decides nothing; its
 // empty NAT chains and its one conntrack expression keep the kernel's NAT and
 // conntrack hooks registered, so that established connections go on being
 // translated while our table is replaced, or after somebody deleted it.
 func (p *Plane) addAnchor(f *family) error {
+	anchor := &nftables.Table{Family: f.number, Name: anchorName}
 	has, err := p.hasTable(f, anchorName)
-	if has || err != nil {
+	if has && !p.distrusted || err != nil {
 		return err
 	}
-	table := p.conn.AddTable(&nftables.Table{Family: f.number, Name: anchorName})
+	if has {
+		p.conn.DelTable(anchor)
+	}
+	table := p.conn.AddTable(anchor)
 	const nat, filter = nftables.ChainTypeNAT, nftables.ChainTypeFilter
 	for _, spec := range []chainSpec{
 		{name: "prerouting", base: true, kind: nat, hook: nftables.ChainHookPrerouting, priority: -100},

@@ -29,6 +29,12 @@ type Plane struct {
 	// known is false until a Replace has succeeded, and after an error: then the
 	// kernel's content is not known well enough for Apply.
 	known bool
+	// undisturbed is the generation of nf_tables as of which the kernel holds what
+	// we put there; each transaction of ours raises both by one.
+	undisturbed uint32
+	// distrusted is set if somebody changed more than elements: then Replace makes
+	// the tables anew.
+	distrusted bool
 }
 
 var _ dataplane.Dataplane = (*Plane)(nil)
@@ -72,6 +78,7 @@ func (p *Plane) transact(doing string, queue func() error) error {
 	err := queue()
 	if err == nil {
 		if err = p.conn.Flush(); err == nil {
+			p.undisturbed++
 			return nil
 		}
 	}
@@ -118,6 +125,7 @@ func (p *Plane) hasTable(f *family, name string) (bool, error) {
 // families. A skeleton that is already right stays, and with it the memory of
 // client affinity.
 func (p *Plane) Replace(_ context.Context, settings dataplane.Settings, content dataplane.Content) error {
+	p.distrusted = p.distrusted || p.unfamiliar()
 	p.known, p.families = false, nil
 	begun := time.Now()
 	batches := map[bool]*batch{false: newBatch(), true: newBatch()}
@@ -144,7 +152,13 @@ func (p *Plane) Replace(_ context.Context, settings dataplane.Settings, content 
 	if err != nil {
 		return err
 	}
-	p.families, p.known = families, true
+	p.families, p.known, p.distrusted = families, true, false
+	if p.undisturbed, err = p.generation(); err == nil {
+		err = p.remember(families)
+	}
+	if err != nil {
+		p.logger.Warn("changes by others may go unnoticed", "error", err)
+	}
 	p.logger.Debug("replaced the rules", "took", time.Since(begun))
 	return nil
 }
@@ -180,7 +194,7 @@ func (p *Plane) prepare(f *family, settings dataplane.Settings, next *batch) (*l
 	if err := p.addAnchor(f); err != nil {
 		return nil, err
 	}
-	if has && p.adopt(l, settings) {
+	if has && !p.distrusted && p.adopt(l, settings) {
 		for _, spec := range f.setSpecs() {
 			if !spec.dynamic {
 				p.conn.FlushSet(l.sets[spec.name])
@@ -261,6 +275,26 @@ func (p *Plane) Apply(_ context.Context, changes *ruleset.Changes) error {
 	if !p.known {
 		return errors.New("the kernel's content is not known: expected a Replace first")
 	}
+	chains := p.chains()
+	err := p.change(changes)
+	if err == nil && p.chains() != chains {
+		if err := p.remember(p.families); err != nil {
+			p.logger.Warn("taking our own change for somebody else's", "error", err)
+		}
+	}
+	return err
+}
+
+// chains counts those that exist beyond the skeleton.
+func (p *Plane) chains() int {
+	n := 0
+	for _, l := range p.families {
+		n += len(l.picks) + len(l.localPicks) + len(l.affinities)
+	}
+	return n
+}
+
+func (p *Plane) change(changes *ruleset.Changes) error {
 	return p.transact("changing the nftables rules", func() error {
 		for _, l := range p.families {
 			b := newBatch()

@@ -133,6 +133,10 @@ func collectAll(t *rapid.T, plane *Plane) {
 }
 
 func compare(t *rapid.T, plane *Plane, table *ruleset.Table) {
+	plane.undisturbed-- // So that it looks.
+	if is, err := plane.Disturbed(context.Background()); is || err != nil {
+		t.Fatalf("disturbed: %v, %v", is, err)
+	}
 	if diff := cmp.Diff(wantElements(plane, table), kernelElements(t, plane)); diff != "" {
 		t.Fatalf("the kernel differs from the table (-want +kernel)\n%s", diff)
 	}

@@ -20,10 +20,14 @@ type loaded struct {
 	picks, localPicks map[int]struct{}
 	affinities        map[time.Duration]struct{}
 	spare             spares
+	// counts is how many elements of ours each set has, and skeleton the handles of
+	// everything else, to notice what others do.
+	counts   map[string]int
+	skeleton uint64
 }
 
 func newLoaded(f *family) *loaded {
-	l := &loaded{family: f, sets: map[string]*nftables.Set{}, spare: spares{},
+	l := &loaded{family: f, sets: map[string]*nftables.Set{}, spare: spares{}, counts: map[string]int{},
 		picks: map[int]struct{}{}, localPicks: map[int]struct{}{}, affinities: map[time.Duration]struct{}{}}
 	for _, spec := range f.setSpecs() {
 		l.sets[spec.name] = spec.set(f.table())
@@ -114,6 +118,7 @@ func (l *loaded) queue(conn *nftables.Conn, b *batch) error {
 	}
 	for _, spec := range l.family.setSpecs() {
 		set := l.sets[spec.name]
+		l.counts[spec.name] += len(b.added[spec.name]) - len(b.deleted[spec.name])
 		if err := conn.SetDeleteElements(set, spec.elements(b.deleted[spec.name])); err != nil {
 			return err
 		}

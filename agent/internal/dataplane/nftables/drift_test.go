@@ -1,0 +1,144 @@
+package nftables
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/portolan-net/portolan/agent/internal/ruleset"
+)
+
+// disturbed asks, and fails the test on an error.
+func disturbed(t *testing.T, plane *Plane) bool {
+	t.Helper()
+	is, err := plane.Disturbed(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return is
+}
+
+// sorted orders a listing's lines and elements: the kernel's order means nothing.
+func sorted(listing string) string {
+	words := strings.FieldsFunc(listing, func(r rune) bool { return strings.ContainsRune(",{}\n", r) })
+	for i := range words {
+		words[i] = strings.TrimSpace(words[i])
+	}
+	slices.Sort(words)
+	return strings.Join(words, "\n")
+}
+
+func TestWhatOthersDoToOurRulesIsNoticedAndUndone(t *testing.T) {
+	for name, commands := range map[string][]string{
+		"flush everything":       {"flush ruleset"},
+		"delete a table":         {"delete table ip portolan"},
+		"delete the IPv6 table":  {"delete table ip6 portolan"},
+		"delete the anchor":      {"delete table ip portolan-anchor"},
+		"switch a table off":     {"add table ip portolan { flags dormant; }"},
+		"flush a chain":          {"flush chain ip portolan guard"},
+		"add a rule":             {"add rule ip portolan services drop"},
+		"exchange a rule":        {"flush chain ip portolan pick-1", "add rule ip portolan pick-1 drop"},
+		"delete an element":      {"delete element ip portolan cluster-ips { 10.96.0.1 }"},
+		"flush a map":            {"flush map ip portolan endpoints"},
+		"flush the Service CIDR": {"flush set ip portolan service-cidrs"},
+		"add an element":         {"add element ip6 portolan cluster-ips { fd00:96::99 }"},
+		"add a set":              {"add set ip portolan other { type ipv4_addr; }"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plane, table := open(t), ruleset.NewTable()
+			table.SetEnvironment(testEnvironment)
+			update(table, view("10.244.1.1", "10.244.2.2"))
+			if err := plane.Replace(context.Background(), testSettings, table); err != nil {
+				t.Fatal(err)
+			}
+			before := nft(t, "-s", "list", "ruleset")
+			if disturbed(t, plane) {
+				t.Fatal("disturbed before anybody did anything")
+			}
+			for _, command := range commands {
+				nft(t, strings.Fields(command)...)
+			}
+			if !disturbed(t, plane) {
+				t.Fatal("not noticed")
+			}
+			if err := plane.Replace(context.Background(), testSettings, table); err != nil {
+				t.Fatal(err)
+			}
+			if after := nft(t, "-s", "list", "ruleset"); sorted(after) != sorted(before) {
+				t.Errorf("not undone:\n%s\nwas:\n%s", after, before)
+			}
+			if disturbed(t, plane) {
+				t.Error("disturbed after the repair")
+			}
+		})
+	}
+}
+
+func TestAReplacementUndoesAnExchangedRule(t *testing.T) {
+	plane, table := open(t), ruleset.NewTable()
+	if err := plane.Replace(context.Background(), testSettings, table); err != nil {
+		t.Fatal(err)
+	}
+	before := nft(t, "-s", "list", "ruleset")
+	nft(t, "flush", "chain", "ip", "portolan", "pick-1")
+	nft(t, "add", "rule", "ip", "portolan", "pick-1", "drop")
+	if err := plane.Replace(context.Background(), testSettings, table); err != nil {
+		t.Fatal(err)
+	}
+	if after := nft(t, "-s", "list", "ruleset"); sorted(after) != sorted(before) {
+		t.Errorf("not undone:\n%s", after)
+	}
+}
+
+func TestWhatOthersDoElsewhereIsNoDisturbance(t *testing.T) {
+	plane, table := open(t), ruleset.NewTable()
+	table.SetEnvironment(testEnvironment)
+	if err := plane.Replace(context.Background(), testSettings, table); err != nil {
+		t.Fatal(err)
+	}
+	var many []string // More than have a chain in advance.
+	for i := range readyPicks + 4 {
+		many = append(many, fmt.Sprintf("10.244.7.%d", i+1))
+	}
+	for _, backends := range [][]string{{"10.244.1.1"}, {"10.244.1.1", "10.244.2.2"}, many, {"10.244.3.3"}} {
+		changes := update(table, view(backends...))
+		if err := plane.Apply(context.Background(), &changes); err != nil {
+			t.Fatal(err)
+		}
+		nft(t, "add", "table", "ip", "elsewhere")
+		if disturbed(t, plane) {
+			t.Fatalf("disturbed by another table, with backends %v", backends)
+		}
+		nft(t, "delete", "table", "ip", "elsewhere")
+	}
+	if disturbed(t, plane) {
+		t.Fatal("disturbed by another table that is gone")
+	}
+	if generation, err := plane.generation(); err != nil || generation != plane.undisturbed {
+		t.Errorf("generation %d, %v: want %d, so that the next look is cheap", generation, err, plane.undisturbed)
+	}
+}
+
+func BenchmarkDisturbedByNobody(b *testing.B) { benchmarkDisturbed(b, 0) }
+
+func BenchmarkDisturbedElsewhere(b *testing.B) { benchmarkDisturbed(b, 1) }
+
+func benchmarkDisturbed(b *testing.B, others uint32) {
+	plane, err := Open(hclog.NewNullLogger())
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := plane.Replace(context.Background(), testSettings, ruleset.NewTable()); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		plane.undisturbed -= others
+		if is, err := plane.Disturbed(context.Background()); err != nil || is {
+			b.Fatal(is, err)
+		}
+	}
+}
