@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -152,7 +153,8 @@ func (s *Source) rootExists() bool {
 const maxFile = 256 << 20
 
 func readFile(path string) ([]byte, fs.FileInfo, error) {
-	file, err := os.Open(path)
+	// To open a named pipe would otherwise wait for somebody who writes.
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -226,6 +227,24 @@ func TestWatchFollowsEditorsThatRename(t *testing.T) {
 	w.write(".a.yaml.swp", node("n1", "z3"))
 	w.do(os.Rename(filepath.Join(dir, ".a.yaml.swp"), path))
 	w.expect("n1=z3")
+}
+
+func TestWhatIsNoFileDoesNotKeepTheOthersFromBeingRead(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mkfifo(filepath.Join(dir, "a-pipe.yaml"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/dev/zero", filepath.Join(dir, "b-device.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "c.yaml"), []byte(node("one", "z")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := watch(t, dir, dir)
+	w.expect("one=z")
+	if n := len(w.store.Problems()); n != 2 {
+		t.Errorf("%d problems, want one for each of the two: %v", n, w.store.Problems())
+	}
 }
 
 func TestWatchKeepsTheLastGoodState(t *testing.T) {
