@@ -3,7 +3,6 @@ package reference
 import (
 	"net/netip"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -145,8 +144,8 @@ func hasNodePorts(service *corev1.Service) bool {
 func (w world) allowed(entry frontend, source netip.Addr) bool {
 	var ranges []netip.Prefix
 	for _, text := range entry.service.Spec.LoadBalancerSourceRanges {
-		prefix, err := netip.ParsePrefix(strings.TrimSpace(text))
-		if err != nil || familyOf(prefix.Addr()) != entry.family {
+		prefix, ok := parsePrefix(text)
+		if !ok || familyOf(prefix.Addr()) != entry.family {
 			continue
 		}
 		if prefix.Bits() == 0 {

@@ -23,7 +23,7 @@ func (w world) acceptsNodePorts(address netip.Addr) bool {
 	}
 	var prefixes []netip.Prefix
 	for _, text := range w.config.NodePortAddresses {
-		if prefix, err := netip.ParsePrefix(text); err == nil {
+		if prefix, ok := parsePrefix(text); ok {
 			prefixes = append(prefixes, prefix)
 		}
 	}
@@ -66,7 +66,7 @@ func (w world) podCIDRs() []netip.Prefix {
 	}
 	var prefixes []netip.Prefix
 	for _, text := range texts {
-		if prefix, err := netip.ParsePrefix(text); err == nil {
+		if prefix, ok := parsePrefix(text); ok {
 			prefixes = append(prefixes, prefix)
 		}
 	}
@@ -95,6 +95,17 @@ func parseAddress(text string) (netip.Addr, bool) {
 		octets[i] = byte(n)
 	}
 	return netip.AddrFrom4(octets), true
+}
+
+// parsePrefix reads a CIDR in the same way.
+func parsePrefix(text string) (netip.Prefix, bool) {
+	network, length, found := strings.Cut(strings.TrimSpace(text), "/")
+	address, ok := parseAddress(network)
+	bits, err := strconv.Atoi(length)
+	if !found || !ok || err != nil || bits < 0 || bits > address.BitLen() {
+		return netip.Prefix{}, false
+	}
+	return netip.PrefixFrom(address, bits).Masked(), true
 }
 
 func familyOf(address netip.Addr) corev1.IPFamily {

@@ -154,7 +154,7 @@ func (w world) nobodys(family corev1.IPFamily, packet Packet) Outcome {
 	}
 	for _, serviceCIDR := range w.cluster.ServiceCIDRs {
 		for _, cidr := range serviceCIDR.Spec.CIDRs {
-			if prefix, err := netip.ParsePrefix(cidr); err == nil && prefix.Contains(destination) {
+			if prefix, ok := parsePrefix(cidr); ok && prefix.Contains(destination) {
 				return dropped // S7, S9
 			}
 		}

@@ -103,6 +103,7 @@ func TestRules(t *testing.T) {
 		{"S38 other port", with(external("192.168.1.2")), outside + " tcp 192.168.1.2:81", "untouched"},
 		{"S39", plus(with(external("198.51.100.10")), service(named("demo", "two", "10.96.0.2"), external("198.51.100.10"), ports(port("http", "TCP", 81, 0)))), outside + " tcp 198.51.100.10:81", "reject"},
 		{"S40 zeros", with(external("", "x", "2001:db8::1", "198.051.100.010")), outside + toVIP, "a1:8080 b1:8080" + masked},
+		{"S40 zeros in a range", with(balanced("198.051.100.010"), ranges("203.0.113.000/025")), "outside 203.0.113.130" + toVIP, "drop"},
 		{"S41", plus(with(external("198.51.100.10")), func(s *state) { s.IgnoreExternalIPs = true }), outside + toVIP, "untouched"},
 
 		{"S42", with(sticky(60)), pod + toWeb, "a1:8080 b1:8080" + kept + " sticky=1m0s"},

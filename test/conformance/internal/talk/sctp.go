@@ -24,7 +24,7 @@ func callSCTP(call Call) Answer {
 		if err != nil {
 			return err
 		}
-		defer unix.Close(socket)
+		defer func() { _ = unix.Close(socket) }()
 		if call.Source.IsValid() {
 			if err := unix.Bind(socket, address(call.Source.AsSlice())); err != nil {
 				return err
