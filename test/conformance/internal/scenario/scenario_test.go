@@ -99,7 +99,7 @@ func TestBadScenariosSayWhatWasExpected(t *testing.T) {
 		"About.\n-- part 2/x.yaml --\n":                "expected a name, or step N/name",
 		"About.\n-- x.yaml --\nkind: Pod":              "expected Service, EndpointSlice, Node or ServiceCIDR",
 		"About.\n-- x.yaml --\nkind: Node\nmeta: {}":   "unknown field",
-		"About.\n-- node-addresses --\n1.2.3\n":        "unable to parse IP",
+		"About.\n-- node-addresses --\n1.2.3\n":        "IPv4 address too short",
 		"About.\n-- proxy.yaml --\nclusterCIDR: here ": "here",
 	} {
 		if _, err := parse(txtar.Parse([]byte(text)), nil); err == nil || !strings.Contains(err.Error(), want) {
