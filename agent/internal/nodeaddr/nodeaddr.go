@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 )
@@ -28,25 +29,69 @@ func List() ([]netip.Addr, error) {
 	return slices.Compact(list), nil
 }
 
+// subscribeAgain is how long to wait before the kernel is listened to again.
+const subscribeAgain = time.Second
+
 // Watch returns a channel that receives a value after addresses have changed, at
-// most one for any number of changes. It is closed when the context ends or the
-// kernel cannot be listened to any more.
+// most one for any number of changes. It is closed when the context ends.
 func Watch(ctx context.Context) (<-chan struct{}, error) {
-	updates := make(chan netlink.AddrUpdate)
-	if err := netlink.AddrSubscribe(updates, ctx.Done()); err != nil {
-		return nil, fmt.Errorf("listening to changes of the node's addresses: %w", err)
-	}
+	return watch(ctx, func(updates chan<- netlink.AddrUpdate, done <-chan struct{}) error {
+		return netlink.AddrSubscribe(updates, done)
+	})
+}
+
+// watch subscribes again when a subscription ends, as it does when there were more
+// changes at a time than the kernel keeps for us.
+func watch(ctx context.Context, subscribe func(chan<- netlink.AddrUpdate, <-chan struct{}) error) (<-chan struct{}, error) {
 	changed := make(chan struct{}, 1)
+	notify := func() {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}
+	// follow returns when the subscription has ended.
+	follow := func(updates <-chan netlink.AddrUpdate, cancel context.CancelFunc) {
+		defer cancel()
+		for range updates {
+			notify()
+		}
+	}
+	begin := func() (<-chan netlink.AddrUpdate, context.CancelFunc, error) {
+		subscription, cancel := context.WithCancel(ctx)
+		updates := make(chan netlink.AddrUpdate)
+		if err := subscribe(updates, subscription.Done()); err != nil {
+			cancel()
+			return nil, nil, fmt.Errorf("listening to changes of the node's addresses: %w", err)
+		}
+		return updates, cancel, nil
+	}
+	updates, cancel, err := begin()
+	if err != nil {
+		return nil, err
+	}
 	go func() {
 		defer close(changed)
-		for range updates {
-			select {
-			case changed <- struct{}{}:
-			default:
+		follow(updates, cancel)
+		for sleep(ctx, subscribeAgain) {
+			if updates, cancel, err := begin(); err == nil {
+				notify() // Of what was missed.
+				follow(updates, cancel)
 			}
 		}
 	}()
 	return changed, nil
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
 }
 
 // ForNodePorts returns the addresses, of those given, on which node ports answer:

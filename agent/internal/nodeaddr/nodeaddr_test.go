@@ -2,10 +2,13 @@ package nodeaddr
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -80,4 +83,42 @@ func TestForNodePorts(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestWatchOutlivesItsSubscription(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		var current chan<- netlink.AddrUpdate
+		attempts, ended := 0, atomic.Int32{}
+		changed, err := watch(ctx, func(updates chan<- netlink.AddrUpdate, done <-chan struct{}) error {
+			if attempts++; attempts == 2 {
+				return errors.New("no buffer space")
+			}
+			current = updates
+			go func() { <-done; ended.Add(1) }()
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			close(current)
+			time.Sleep(3 * subscribeAgain)
+			synctest.Wait()
+			select {
+			case <-changed:
+			default:
+				t.Fatal("no word of the changes that may have been missed")
+			}
+		}
+		cancel()
+		close(current)
+		if _, open := <-changed; open {
+			t.Error("the channel stays open after the end")
+		}
+		synctest.Wait()
+		if attempts != 5 || ended.Load() != 4 {
+			t.Errorf("%d attempts, %d subscriptions ended: want 5 and 4", attempts, ended.Load())
+		}
+	})
 }
