@@ -32,7 +32,9 @@ type Server struct {
 	// healthy tells whether the node's rules are up to date.
 	healthy func() bool
 
-	mu        sync.Mutex
+	mu sync.Mutex
+	// ended is set when Run has ended: the loop may still have something to say.
+	ended     bool
 	wanted    map[netip.AddrPort]ruleset.HealthCheck
 	listening map[netip.AddrPort]*listener
 	// failed has the addresses that cannot be listened on, and the error, which is
@@ -61,7 +63,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			s.Update(nil)
+			s.end()
 			return nil
 		case <-ticker.C:
 			s.mu.Lock()
@@ -73,11 +75,21 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 }
 
+func (s *Server) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended, s.wanted = true, nil
+	s.converge()
+}
+
 // Update makes the given health checks all that there are. An address that cannot
 // be listened on is tried again by Run.
 func (s *Server) Update(checks []ruleset.HealthCheck) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.ended {
+		return
+	}
 	s.wanted = make(map[netip.AddrPort]ruleset.HealthCheck, len(checks))
 	for _, check := range checks {
 		s.wanted[check.Listen] = check

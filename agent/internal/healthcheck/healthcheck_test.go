@@ -128,3 +128,16 @@ func TestAPortThatIsTakenIsTriedAgain(t *testing.T) {
 		}
 	}
 }
+
+func TestNothingListensAfterTheEnd(t *testing.T) {
+	s, addr := New(hclog.NewNullLogger(), func() bool { return true }), freePort(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := s.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s.Update([]ruleset.HealthCheck{{Service: "demo/web", Listen: addr, Ready: 1}})
+	if got := ask(t, addr, "/"); got != "no answer" {
+		t.Errorf("answers %s", got)
+	}
+}
