@@ -63,6 +63,8 @@ func (p *Plane) Disturbed(context.Context) (bool, error) {
 			return false, nil // Somebody is at work; there is a next time.
 		case err != nil:
 			return false, err
+		case l.skeleton == 0: // It could not be seen when we made it.
+			l.remember(found)
 		case found.skeleton != l.skeleton:
 			p.known, p.distrusted = false, true
 			p.logger.Warn("somebody else changed our nftables rules", "family", l.family, "what", "tables, chains, rules or sets")
@@ -85,7 +87,7 @@ func (p *Plane) Disturbed(context.Context) (bool, error) {
 func (p *Plane) unfamiliar() bool {
 	return slices.ContainsFunc(p.families, func(l *loaded) bool {
 		found, err := takeInventory(l.family)
-		return err != nil || found.skeleton != l.skeleton
+		return err == nil && l.skeleton != 0 && found.skeleton != l.skeleton
 	})
 }
 
@@ -99,18 +101,24 @@ func (l *loaded) miscounted(counts map[string]int) (string, bool) {
 	return "", false
 }
 
-// remember takes note of how the kernel looks after a commit of ours.
-func (p *Plane) remember(families []*loaded) error {
-	for _, l := range families {
-		found, err := takeInventory(l.family)
-		if err != nil {
-			return err
+// remember takes note of how the kernel looks after a commit of ours that made
+// more than elements. Where it cannot be seen, because others are at work, the
+// next look takes note.
+func (p *Plane) remember() {
+	for _, l := range p.families {
+		l.skeleton = 0
+		if found, err := takeInventory(l.family); err == nil {
+			l.remember(found)
+		} else {
+			p.logger.Debug("cannot see our own rules", "family", l.family, "error", err)
 		}
-		l.skeleton = found.skeleton
-		// The kernel counts ranges in its own way, and they change with Replace only.
-		l.counts[serviceCIDRs] = found.counts[serviceCIDRs]
 	}
-	return nil
+}
+
+func (l *loaded) remember(found inventory) {
+	l.skeleton = found.skeleton
+	// The kernel counts ranges in its own way, and they change with Replace only.
+	l.counts[serviceCIDRs] = found.counts[serviceCIDRs]
 }
 
 // takeInventory lists a family's tables.

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/google/nftables"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
@@ -118,8 +121,62 @@ func TestWhatOthersDoElsewhereIsNoDisturbance(t *testing.T) {
 	if disturbed(t, plane) {
 		t.Fatal("disturbed by another table that is gone")
 	}
+	if err := plane.Apply(context.Background(), &ruleset.Changes{}); err != nil {
+		t.Fatal(err)
+	}
 	if generation, err := plane.generation(); err != nil || generation != plane.undisturbed {
 		t.Errorf("generation %d, %v: want %d, so that the next look is cheap", generation, err, plane.undisturbed)
+	}
+}
+
+// TestNoiseOfOthersIsNoDisturbance has somebody commit to another table without a
+// pause.
+func TestNoiseOfOthersIsNoDisturbance(t *testing.T) {
+	plane, table := open(t), ruleset.NewTable()
+	table.SetEnvironment(testEnvironment)
+	noise, err := nftables.New(nftables.AsLasting())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	var others sync.WaitGroup
+	defer others.Wait()
+	others.Go(func() {
+		commits := 0
+		for ; ctx.Err() == nil; commits++ {
+			elsewhere := noise.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "elsewhere"})
+			if commits%2 == 1 {
+				noise.DelTable(elsewhere)
+			}
+			if err := noise.Flush(); err != nil {
+				t.Error(err)
+			}
+		}
+		noise.DelTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "elsewhere"})
+		_ = noise.Flush()
+		_ = noise.CloseLasting()
+		t.Logf("%d commits by others", commits)
+	})
+	if err := plane.Replace(ctx, testSettings, table); err != nil {
+		t.Fatal(err)
+	}
+	var backends []string
+	for i := 0; ctx.Err() == nil; i++ {
+		if len(backends) == 60 {
+			backends = nil
+			if err := plane.Replace(context.Background(), testSettings, table); err != nil {
+				t.Fatal(err)
+			}
+		}
+		backends = append(backends, fmt.Sprintf("10.244.7.%d", i%250+1))
+		changes := update(table, view(backends...))
+		if err := plane.Apply(context.Background(), &changes); err != nil {
+			t.Fatal(err)
+		}
+		if disturbed(t, plane) {
+			t.Fatal("disturbed by others' tables")
+		}
 	}
 }
 

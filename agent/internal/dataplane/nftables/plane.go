@@ -30,8 +30,10 @@ type Plane struct {
 	// kernel's content is not known well enough for Apply.
 	known bool
 	// undisturbed is the generation of nf_tables as of which the kernel holds what
-	// we put there; each transaction of ours raises both by one.
+	// we put there; each transaction of ours raises both by one, unless it is empty:
+	// queued counts what is in it.
 	undisturbed uint32
+	queued      int
 	// distrusted is set if somebody changed more than elements: then Replace makes
 	// the tables anew.
 	distrusted bool
@@ -75,10 +77,13 @@ func (p *Plane) connect() error {
 // an error the connection is made anew: the library would send what is queued
 // with the next transaction, and may not have read all of the kernel's answer.
 func (p *Plane) transact(doing string, queue func() error) error {
+	p.queued = 0
 	err := queue()
 	if err == nil {
 		if err = p.conn.Flush(); err == nil {
-			p.undisturbed++
+			if p.queued > 0 {
+				p.undisturbed++
+			}
 			return nil
 		}
 	}
@@ -153,12 +158,7 @@ func (p *Plane) Replace(_ context.Context, settings dataplane.Settings, content 
 		return err
 	}
 	p.families, p.known, p.distrusted = families, true, false
-	if p.undisturbed, err = p.generation(); err == nil {
-		err = p.remember(families)
-	}
-	if err != nil {
-		p.logger.Warn("changes by others may go unnoticed", "error", err)
-	}
+	p.remember()
 	p.logger.Debug("replaced the rules", "took", time.Since(begun))
 	return nil
 }
@@ -172,7 +172,7 @@ func (p *Plane) queueWhole(f *family, settings dataplane.Settings, content *batc
 	if err := p.conn.SetAddElements(l.sets[serviceCIDRs], f.cidrElements(settings.ServiceCIDRs)); err != nil {
 		return nil, err
 	}
-	return l, l.queue(p.conn, content)
+	return l, p.queue(l, content)
 }
 
 // supported returns the families that the node has.
@@ -278,9 +278,7 @@ func (p *Plane) Apply(_ context.Context, changes *ruleset.Changes) error {
 	chains := p.chains()
 	err := p.change(changes)
 	if err == nil && p.chains() != chains {
-		if err := p.remember(p.families); err != nil {
-			p.logger.Warn("taking our own change for somebody else's", "error", err)
-		}
+		p.remember()
 	}
 	return err
 }
@@ -312,9 +310,16 @@ func (p *Plane) change(changes *ruleset.Changes) error {
 	})
 }
 
+func (p *Plane) queue(l *loaded, b *batch) error {
+	for _, set := range l.family.setSpecs() {
+		p.queued += len(b.added[set.name]) + len(b.deleted[set.name])
+	}
+	return l.queue(p.conn, b)
+}
+
 // queueChange queues a batch and, with it, what it makes of remembered clients.
 func (p *Plane) queueChange(l *loaded, b *batch, changes *ruleset.Changes) error {
-	if err := l.queue(p.conn, b); err != nil {
+	if err := p.queue(l, b); err != nil {
 		return err
 	}
 	if !p.destroys {
@@ -376,7 +381,7 @@ func (p *Plane) Collect(context.Context) (bool, error) {
 				left.old = true
 				l.spare[id] = left
 			}
-			if err := l.queue(p.conn, b); err != nil {
+			if err := p.queue(l, b); err != nil {
 				return err
 			}
 		}

@@ -20,8 +20,8 @@ type loaded struct {
 	picks, localPicks map[int]struct{}
 	affinities        map[time.Duration]struct{}
 	spare             spares
-	// counts is how many elements of ours each set has, and skeleton the handles of
-	// everything else, to notice what others do.
+	// counts is how many elements of ours each set has, and skeleton a hash of the
+	// handles of everything else, or 0, to notice what others do.
 	counts   map[string]int
 	skeleton uint64
 }
