@@ -35,9 +35,7 @@ const subscribeAgain = time.Second
 // Watch returns a channel that receives a value after addresses have changed, at
 // most one for any number of changes. It is closed when the context ends.
 func Watch(ctx context.Context) (<-chan struct{}, error) {
-	return watch(ctx, func(updates chan<- netlink.AddrUpdate, done <-chan struct{}) error {
-		return netlink.AddrSubscribe(updates, done)
-	})
+	return watch(ctx, netlink.AddrSubscribe)
 }
 
 // watch subscribes again when a subscription ends, as it does when there were more

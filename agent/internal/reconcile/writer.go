@@ -34,6 +34,11 @@ func (w *writer) write(content []byte) {
 func (w *writer) close() { close(w.next) }
 
 func (w *writer) run() {
+	if w.path != "" {
+		if err := state.RemoveLeftovers(w.path); err != nil {
+			w.logger.Warn("unfinished checkpoints stay on disk", "error", err)
+		}
+	}
 	for content := range w.next {
 		err := state.WriteFile(w.path, content)
 		w.observer.Checkpointed(len(content), err)

@@ -9,8 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protodelim"
@@ -186,6 +189,23 @@ func WriteFile(path string, content []byte) (err error) {
 		return fmt.Errorf("writing the checkpoint %s: %w", path, err)
 	}
 	return syncDirectory(filepath.Dir(path))
+}
+
+// RemoveLeftovers removes the temporary files of WriteFiles that were killed. Call
+// it when none is under way.
+func RemoveLeftovers(path string) error {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("looking for unfinished checkpoints: %w", err)
+	}
+	var errs []error
+	for _, entry := range entries {
+		suffix, ok := strings.CutPrefix(entry.Name(), filepath.Base(path)+".")
+		if _, err := strconv.ParseUint(suffix, 10, 64); ok && err == nil {
+			errs = append(errs, os.Remove(filepath.Join(filepath.Dir(path), entry.Name())))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func syncDirectory(path string) error {
