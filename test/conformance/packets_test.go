@@ -209,11 +209,15 @@ func (w *world) answered(p scenario.Probe, o outcome, call talk.Answer, seen map
 	if call.Result != talk.Answered {
 		return "", fmt.Sprintf("got %s: %v", call.Result, call.Err)
 	}
-	masqueraded := slices.Contains(w.LocalAddresses, call.Seen)
-	if p.From == "host" && masqueraded || slices.Contains(w.LocalAddresses, call.Backend.Addr()) {
+	masqueraded, stays := slices.Contains(w.LocalAddresses, call.Seen), slices.Contains(w.LocalAddresses, call.Backend.Addr())
+	if p.From == "host" && masqueraded && stays {
+		return w.backend(call.Backend, p.Masquerades(w.backend(call.Backend, false))), "" // It cannot be told.
+	}
+	if p.From == "host" && masqueraded || stays {
 		// The host's own address is one of the node's either way, and what stays on the
-		// node does not come by where addresses are changed (postrouting).
-		masqueraded = w.expectsMasquerade(p, call.Backend)
+		// node does not come by where addresses are changed (postrouting): see what is
+		// asked for.
+		masqueraded = seen[lab.Key{Protocol: p.Protocol, Port: call.Port}].Mark&masqueradeMark != 0
 	} else if !masqueraded && call.Seen != o.source {
 		return "", fmt.Sprintf("%s saw %s, which is neither the client nor the node", w.NameOf(call.Backend.Addr()), call.Seen)
 	}
@@ -226,9 +230,4 @@ func (w *world) backend(address netip.AddrPort, masqueraded bool) string {
 		name += "*"
 	}
 	return name
-}
-
-func (w *world) expectsMasquerade(p scenario.Probe, backend netip.AddrPort) bool {
-	name := w.backend(backend, false)
-	return slices.ContainsFunc(p.Backends, func(b scenario.Backend) bool { return b.Name == name && b.Masquerade })
 }

@@ -55,6 +55,11 @@ type Backend struct {
 	Masquerade bool
 }
 
+// Masquerades tells whether a backend must see an address of the node.
+func (p Probe) Masquerades(name string) bool {
+	return slices.Contains(p.Backends, Backend{Name: name, Masquerade: true})
+}
+
 var (
 	probePattern = regexp.MustCompile(`^(S\d+(?:,S\d+)*)\s+(pod|host|outside)(?:\s+(\S+))?\s*->\s*(tcp|udp|sctp)\s+(\S+)\s*=\s*(.+)$`)
 	spaces       = regexp.MustCompile(`\s+`)
