@@ -183,22 +183,27 @@ func (c *controlPlane) adminServer() *grpc.Server {
 // serve serves until the context ends, then ends streams, which sends agents to
 // another replica.
 func (c *controlPlane) serve(ctx context.Context, listener net.Listener, server *grpc.Server) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		if err := server.Serve(listener); err != nil {
-			return fmt.Errorf("serving gRPC on %s: %w", listener.Addr(), err)
-		}
-		return nil
-	})
-	group.Go(func() error {
-		<-ctx.Done()
-		c.discovery.Shutdown()
-		drained := time.AfterFunc(drainTime, server.Stop)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serving gRPC on %s: %w", listener.Addr(), err)
+	case <-ctx.Done():
+	}
+	c.discovery.Shutdown()
+	stopped := make(chan struct{})
+	go func() {
 		server.GracefulStop()
-		drained.Stop()
-		return nil
-	})
-	return group.Wait()
+		close(stopped)
+	}()
+	select {
+	case <-stopped:
+	case <-time.After(drainTime):
+		// Not waited for: a peer that has connected and says nothing would hold it up
+		// until grpc's connection timeout.
+		go server.Stop()
+	}
+	return nil
 }
 
 // explainer answers from the objects themselves.

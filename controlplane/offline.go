@@ -39,7 +39,8 @@ func NewOffline(config ProxyConfig) (*Offline, error) {
 	o.writer = admission.NewWriter(o.objects, hclog.NewNullLogger(), admission.DefaultLimits())
 	o.writer.Update(func(b *admission.Batch) { b.SetSynced() })
 	o.driver = round.New(round.Config{Cluster: o.objects, Snapshots: o.snapshots, Settings: settings, Logger: hclog.NewNullLogger()})
-	return o, o.driver.Round()
+	o.driver.Round()
+	return o, nil
 }
 
 // Update sets and deletes objects as one change: Services, EndpointSlices, Nodes
@@ -59,7 +60,8 @@ func (o *Offline) Update(set, deleted []metav1.Object) error {
 	if err != nil {
 		return err
 	}
-	return o.driver.Round()
+	o.driver.Round()
+	return nil
 }
 
 func put(b *admission.Batch, object metav1.Object) error {

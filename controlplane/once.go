@@ -56,9 +56,7 @@ func Once(ctx context.Context, config OnceConfig) (resources []*discoveryv1.Reso
 		return nil, problems, unknownNode(config, objects)
 	}
 	driver := round.New(round.Config{Cluster: objects, Snapshots: snapshots, Settings: settings, Logger: config.Logger})
-	if err := driver.Round(); err != nil {
-		return nil, problems, err
-	}
+	driver.Round()
 	view := snapshots.Current().View(config.Node)
 	for entry := range view.All(func(discoveryv1.Kind) bool { return true }) {
 		r, err := entry.Decode()

@@ -4,7 +4,6 @@ package round
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"time"
 
@@ -64,9 +63,7 @@ func (d *Driver) Run(ctx context.Context) error {
 		case <-d.Cluster.Changed():
 		}
 		begun := time.Now()
-		if err := d.Round(); err != nil {
-			return err
-		}
+		d.Round()
 		if !sleep(ctx, pause(time.Since(begun))) {
 			return nil
 		}
@@ -89,34 +86,34 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Round compiles what has changed, once. It must not run beside Run.
-func (d *Driver) Round() error {
+// Round compiles what has changed, once. It must not run beside Run. What cannot be
+// encoded stays as it was.
+func (d *Driver) Round() {
 	begun := time.Now()
 	d.pending = merge(d.pending, d.Cluster.Take())
 	if !d.pending.Synced {
-		return nil
+		return
 	}
 	tx := d.Snapshots.Begin()
 	for key := range d.pending.Services {
 		service, slices := d.Cluster.Service(key)
-		if err := tx.Replace("service/"+key.String(), compile.Service(service, slices)); err != nil {
-			return fmt.Errorf("compiling Service %s: %w", key, err)
-		}
+		d.replace(tx, "service/"+key.String(), compile.Service(service, slices))
 	}
 	for name := range d.pending.Nodes {
-		if err := tx.Replace("node/"+name, compile.Node(d.Cluster.Node(name), d.Settings)); err != nil {
-			return fmt.Errorf("compiling Node %s: %w", name, err)
-		}
+		d.replace(tx, "node/"+name, compile.Node(d.Cluster.Node(name), d.Settings))
 	}
 	if d.pending.ServiceCIDRs || !d.started {
-		if err := tx.Replace("cluster", compile.Cluster(d.Cluster.ServiceCIDRs())); err != nil {
-			return fmt.Errorf("compiling ServiceCIDRs: %w", err)
-		}
+		d.replace(tx, "cluster", compile.Cluster(d.Cluster.ServiceCIDRs()))
 	}
 	now, changed := tx.Commit(d.pending.Version)
 	d.report(now, Result{Revision: now.Revision, Services: len(d.pending.Services), Resources: changed, Duration: time.Since(begun)})
 	d.pending, d.started = cluster.Changes{Synced: true}, true
-	return nil
+}
+
+func (d *Driver) replace(tx *snapshot.Tx, owner string, resources []snapshot.Scoped) {
+	if err := tx.Replace(owner, resources); err != nil {
+		d.Logger.Error("cannot encode what was compiled; the last good state stays in force", "of", owner, "error", err)
+	}
 }
 
 func (d *Driver) report(now *snapshot.Snapshot, result Result) {
