@@ -36,8 +36,8 @@ peer: ## the choice of endpoints, compared with kube-proxy's own code
 e2e: ## tests against a real kube-apiserver and etcd, built from their Go modules (minutes, the first time)
 	cd test/e2e && go vet ./... && go test -p 1 -v -ldflags '-X k8s.io/component-base/version.gitVersion=v1.36.3 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36' -timeout 20m ./...
 
-conformance: build ## how to run a packet acceptance kit against portolan apply
-	@echo 'Give the kit this command: --apply "$(CURDIR)/test/conformance/apply-scenario"'
+conformance: ## packets against the rules of what a Service must do (docs/reference/conformance.md)
+	go test -count=1 -v ./test/conformance
 
 lint: $(LINT) $(BUF) ## golangci-lint, and buf for the protos
 	$(LINT) run

@@ -125,7 +125,7 @@ func assemble(config Config) (*controlPlane, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.intro = introspection.New(introspection.Config{Snapshots: c.snapshots, Nodes: registry, Cluster: c.objects, Explainer: explainer{c.objects}})
+	c.intro = introspection.New(introspection.Config{Snapshots: c.snapshots, Nodes: registry, Cluster: c.objects, Explainer: explainer{c.objects, settings}})
 	c.driver = round.New(round.Config{
 		Cluster: c.objects, Snapshots: c.snapshots, Settings: settings,
 		Logger: config.Logger.Named("compile"), Observe: c.metrics.Round,
@@ -207,7 +207,10 @@ func (c *controlPlane) serve(ctx context.Context, listener net.Listener, server 
 }
 
 // explainer answers from the objects themselves.
-type explainer struct{ objects *cluster.Store }
+type explainer struct {
+	objects  *cluster.Store
+	settings compile.Settings
+}
 
 // Explain implements introspection.Explainer.
 func (e explainer) Explain(node string, key model.Key) ([]string, []*introspectionv1.Candidate, error) {
@@ -219,6 +222,6 @@ func (e explainer) Explain(node string, key model.Key) ([]string, []*introspecti
 	if found := e.objects.Node(node); found != nil {
 		zone = found.Zone
 	}
-	decisions, candidates := compile.Explain(service, slices, node, zone)
+	decisions, candidates := compile.Explain(e.settings.Allow(service), slices, node, zone)
 	return decisions, candidates, nil
 }

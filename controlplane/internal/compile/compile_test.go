@@ -287,3 +287,13 @@ func TestExplainSaysWhyEachEndpointIsInOrOut(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
+
+func TestExternalIPsCanBeForbidden(t *testing.T) {
+	service := web(func(s *model.Service) { s.ExternalIPs = []netip.Addr{netip.MustParseAddr("198.51.100.1")} })
+	if got := (Settings{IgnoreExternalIPs: true}).Allow(service); len(got.ExternalIPs) != 0 || len(service.ExternalIPs) != 1 {
+		t.Errorf("got %v of %v", got.ExternalIPs, service.ExternalIPs)
+	}
+	if got := DefaultSettings().Allow(service); got != service {
+		t.Error("changed although nothing is forbidden")
+	}
+}

@@ -34,6 +34,18 @@ type Settings struct {
 	MinSyncPeriod time.Duration
 	IPVS          *discoveryv1.Ipvs
 	Conntrack     *discoveryv1.Conntrack
+	// IgnoreExternalIPs is the feature gate AllowServiceExternalIPs switched off.
+	IgnoreExternalIPs bool
+}
+
+// Allow returns a Service without what the settings do not allow it.
+func (s Settings) Allow(service *model.Service) *model.Service {
+	if service == nil || !s.IgnoreExternalIPs || len(service.ExternalIPs) == 0 {
+		return service
+	}
+	restricted := *service
+	restricted.ExternalIPs = nil
+	return &restricted
 }
 
 // DefaultSettings are those of kube-proxy in nftables mode, except that without

@@ -8,6 +8,7 @@ package proxyconfig
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -70,7 +71,7 @@ func unmarshalStrict(content []byte, into any) error {
 
 func convert(file *kubeproxyv1alpha1.KubeProxyConfiguration) (Config, error) {
 	config := Config{Settings: compile.DefaultSettings()}
-	for _, step := range []func(*kubeproxyv1alpha1.KubeProxyConfiguration, *Config) error{mode, nodePorts, detectLocal, masquerade, periods, ipvs, conntrack} {
+	for _, step := range []func(*kubeproxyv1alpha1.KubeProxyConfiguration, *Config) error{mode, nodePorts, detectLocal, masquerade, periods, ipvs, conntrack, featureGates} {
 		if err := step(file, &config); err != nil {
 			return Config{}, err
 		}
@@ -264,5 +265,19 @@ func conntrack(file *kubeproxyv1alpha1.KubeProxyConfiguration, config *Config) e
 		*target.to = durationpb.New(target.from.Duration)
 	}
 	config.Settings.Conntrack = settings
+	return nil
+}
+
+// featureGates reads the one gate that decides about packets; others are those of
+// kube-proxy's own code.
+func featureGates(file *kubeproxyv1alpha1.KubeProxyConfiguration, config *Config) error {
+	const externalIPs = "AllowServiceExternalIPs"
+	for _, gate := range slices.Sorted(maps.Keys(file.FeatureGates)) {
+		if gate != externalIPs {
+			config.Warnings = append(config.Warnings, fmt.Sprintf("featureGates.%s has no effect", gate))
+			continue
+		}
+		config.Settings.IgnoreExternalIPs = !file.FeatureGates[gate]
+	}
 	return nil
 }

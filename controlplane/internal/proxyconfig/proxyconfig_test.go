@@ -16,15 +16,16 @@ mode: nftables
 nodePortAddresses: [192.168.1.0/24, "fd00:168:1::/64"]
 clusterCIDR: 10.244.0.0/16,fd00:10:244::/48
 nftables: {masqueradeAll: true, masqueradeBit: 15, syncPeriod: 1m, minSyncPeriod: 2s}
+featureGates: {AllowServiceExternalIPs: false}
 conntrack: {maxPerCore: 32768, min: 131072, tcpEstablishedTimeout: 86400s}
 `))
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := config.Settings
-	got := fmt.Sprint(s.NodePortAddresses, s.DetectLocal, s.ClusterCIDRs, s.MasqueradeAll, s.MasqueradeBit, s.SyncPeriod, s.MinSyncPeriod,
+	got := fmt.Sprint(s.NodePortAddresses, s.DetectLocal, s.ClusterCIDRs, s.MasqueradeAll, s.MasqueradeBit, s.SyncPeriod, s.MinSyncPeriod, s.IgnoreExternalIPs,
 		s.Conntrack.GetMaxPerCore(), s.Conntrack.GetTcpEstablishedTimeout().AsDuration())
-	want := "[192.168.1.0/24 fd00:168:1::/64] DETECT_LOCAL_MODE_CLUSTER_CIDR [10.244.0.0/16 fd00:10:244::/48] true 15 1m0s 2s 32768 24h0m0s"
+	want := "[192.168.1.0/24 fd00:168:1::/64] DETECT_LOCAL_MODE_CLUSTER_CIDR [10.244.0.0/16 fd00:10:244::/48] true 15 1m0s 2s true 32768 24h0m0s"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -77,7 +78,8 @@ func TestErrorsNameFieldValueAndExpectation(t *testing.T) {
 
 func TestWhatHasNoEffectIsSaid(t *testing.T) {
 	for file, want := range map[string]string{
-		"mode: iptables\nclusterCIDR: 10.0.0.0/16": "no iptables data plane",
+		"mode: iptables\nclusterCIDR: 10.0.0.0/16":            "no iptables data plane",
+		"featureGates: {Foo: true}\nclusterCIDR: 10.0.0.0/16": "featureGates.Foo has no effect",
 		"mode: nftables": "clusterCIDR is empty",
 		"nodePortAddresses: [127.0.0.0/8]\nclusterCIDR: 10.0.0.0/16": "never served on loopback",
 	} {

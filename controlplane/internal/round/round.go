@@ -97,7 +97,7 @@ func (d *Driver) Round() {
 	tx := d.Snapshots.Begin()
 	for key := range d.pending.Services {
 		service, slices := d.Cluster.Service(key)
-		d.replace(tx, "service/"+key.String(), compile.Service(service, slices))
+		d.replace(tx, "service/"+key.String(), compile.Service(d.Settings.Allow(service), slices))
 	}
 	for name := range d.pending.Nodes {
 		d.replace(tx, "node/"+name, compile.Node(d.Cluster.Node(name), d.Settings))
