@@ -51,8 +51,9 @@ verify: generate ## fail if generated code, formatting or go.mod are not what th
 	gofmt -l $$(git ls-files '*.go') | tee /dev/stderr | (! grep -q .)
 	git diff --exit-code -- api go.mod go.sum
 
-bench: ## benchmarks: one change, whole loads, fan-out
+bench: ## benchmarks: one change, whole loads, fan-out; a million connections while endpoints change
 	go test -run '^$$' -bench . -benchtime 1x -timeout 15m ./...
+	go test -run '^$$' -bench NewConnections -benchtime 1000000x -timeout 15m ./agent/internal/dataplane/nftables
 
 fuzz: ## every fuzz target for a quarter of a minute
 	@for target in $$(grep -rl --include='*_test.go' 'func Fuzz' api agent controlplane); do \

@@ -3,8 +3,11 @@ package nftables
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -127,4 +130,55 @@ func BenchmarkOneChange(b *testing.B) {
 	b.ReportMetric(float64((cost[1000]/n).Nanoseconds())/1000, "cpu-us/change-at-1k")
 	b.ReportMetric(float64((cost[10_000]/n).Nanoseconds())/1000, "cpu-us/change-at-10k")
 	b.ReportMetric(float64(cost[10_000])/float64(cost[1000]), "10k/1k")
+}
+
+// BenchmarkNewConnectionsWhileEndpointsFlip makes b.N connections to one Service
+// while its endpoints change as fast as they can. It reports how many were lost:
+// a commit that takes a slot away between two look-ups of a packet loses some.
+func BenchmarkNewConnectionsWhileEndpointsFlip(b *testing.B) {
+	plane, table := openBench(b), ruleset.NewTable()
+	backends := serveBackends(b, 10)
+	update(table, clusterView(backends))
+	if err := plane.Replace(context.Background(), testSettings, table); err != nil {
+		b.Fatal(err)
+	}
+	stop := make(chan struct{})
+	var changing sync.WaitGroup
+	changes := 0
+	changing.Go(func() {
+		for ; ; changes++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			serving := backends
+			if changes%2 == 0 {
+				serving = slices.Delete(slices.Clone(backends), changes/2%len(backends), changes/2%len(backends)+1)
+			}
+			next := update(table, clusterView(serving))
+			if err := plane.Apply(context.Background(), &next); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	var lost atomic.Int64
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			conn, err := net.DialTimeout("tcp", "10.96.0.1:80", 5*time.Second)
+			if err != nil {
+				lost.Add(1)
+				continue
+			}
+			_ = conn.(*net.TCPConn).SetLinger(0)
+			_ = conn.Close()
+		}
+	})
+	b.StopTimer()
+	close(stop)
+	changing.Wait()
+	b.ReportMetric(float64(lost.Load()), "lost")
+	b.ReportMetric(float64(changes), "changes")
 }

@@ -23,7 +23,7 @@ type backend struct {
 }
 
 // serveBackends puts addresses on a link and listens on each.
-func serveBackends(t *testing.T, n int) []*backend {
+func serveBackends(t testing.TB, n int) []*backend {
 	t.Helper()
 	link := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "pods0"}}
 	if err := netlink.LinkAdd(link); err != nil {
@@ -55,7 +55,7 @@ func serveBackends(t *testing.T, n int) []*backend {
 	return backends
 }
 
-func addAddress(t *testing.T, link netlink.Link, cidr string) {
+func addAddress(t testing.TB, link netlink.Link, cidr string) {
 	t.Helper()
 	ip, network, err := net.ParseCIDR(cidr)
 	if err != nil {
@@ -66,7 +66,7 @@ func addAddress(t *testing.T, link netlink.Link, cidr string) {
 	}
 }
 
-func (b *backend) listen(t *testing.T) {
+func (b *backend) listen(t testing.TB) {
 	listener, err := net.Listen("tcp", b.addr.String())
 	if err != nil {
 		t.Fatal(err)
