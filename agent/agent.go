@@ -46,8 +46,6 @@ type Config struct {
 	// Instance differs at each start of the process.
 	Instance string
 	Logger   hclog.Logger
-	// Applied, if not nil, is called after each transaction that the kernel holds.
-	Applied func(revision uint64)
 }
 
 // Mode is the name of the data plane, as kube-proxy's /proxyMode reports it.
@@ -132,7 +130,7 @@ func subscription(config Config, loop *reconcile.Loop, restored *state.State, he
 	subscription := subscribe.Config{
 		Addresses: config.Servers, DialOptions: config.DialOptions,
 		Node:    &discoveryv1.Node{Id: config.Node, AgentVersion: config.Version, Instance: config.Instance},
-		Handler: observing{loop, config.Applied}, Logger: config.Logger.Named("subscribe"),
+		Handler: loop, Logger: config.Logger.Named("subscribe"),
 	}
 	// What was written under another schema is no base for deltas: fields that
 	// this agent knows and that one did not would be missing for ever.
@@ -140,21 +138,6 @@ func subscription(config Config, loop *reconcile.Loop, restored *state.State, he
 		subscription.Held, subscription.HeldSource = restored.Held(), header.Source.Proto()
 	}
 	return subscription
-}
-
-// observing tells the embedder what the kernel holds.
-type observing struct {
-	loop    *reconcile.Loop
-	applied func(revision uint64)
-}
-
-// Apply implements subscribe.Handler.
-func (o observing) Apply(ctx context.Context, tx *subscribe.Transaction) subscribe.Result {
-	result := o.loop.Apply(ctx, tx)
-	if o.applied != nil && result.Err == nil {
-		o.applied(tx.Revision)
-	}
-	return result
 }
 
 // Cleanup removes everything that an agent has put into the kernel of this

@@ -14,6 +14,7 @@ import (
 	"github.com/portolan-net/portolan/api/resource"
 	"github.com/portolan-net/portolan/controlplane/internal/admission"
 	"github.com/portolan-net/portolan/controlplane/internal/cluster"
+	"github.com/portolan-net/portolan/controlplane/internal/compile"
 	"github.com/portolan-net/portolan/controlplane/internal/model"
 	"github.com/portolan-net/portolan/controlplane/internal/round"
 	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
@@ -35,12 +36,18 @@ func NewOffline(config ProxyConfig) (*Offline, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &Offline{objects: cluster.NewStore(), snapshots: snapshot.NewStore(time.Now)}
-	o.writer = admission.NewWriter(o.objects, hclog.NewNullLogger(), admission.DefaultLimits())
+	o := newOffline(settings, hclog.NewNullLogger())
 	o.writer.Update(func(b *admission.Batch) { b.SetSynced() })
-	o.driver = round.New(round.Config{Cluster: o.objects, Snapshots: o.snapshots, Settings: settings, Logger: hclog.NewNullLogger()})
 	o.driver.Round()
 	return o, nil
+}
+
+// newOffline returns a control plane whose source has not delivered anything yet.
+func newOffline(settings compile.Settings, logger hclog.Logger) *Offline {
+	o := &Offline{objects: cluster.NewStore(), snapshots: snapshot.NewStore(time.Now)}
+	o.writer = admission.NewWriter(o.objects, hclog.NewNullLogger(), admission.DefaultLimits())
+	o.driver = round.New(round.Config{Cluster: o.objects, Snapshots: o.snapshots, Settings: settings, Logger: logger})
+	return o
 }
 
 // Update sets and deletes objects as one change: Services, EndpointSlices, Nodes

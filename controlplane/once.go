@@ -4,16 +4,12 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
-	"github.com/portolan-net/portolan/controlplane/internal/admission"
 	"github.com/portolan-net/portolan/controlplane/internal/cluster"
 	"github.com/portolan-net/portolan/controlplane/internal/manifest"
-	"github.com/portolan-net/portolan/controlplane/internal/round"
-	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
 )
 
 // OnceConfig says what to compile without serving it.
@@ -37,11 +33,10 @@ func Once(ctx context.Context, config OnceConfig) (resources []*discoveryv1.Reso
 	for _, warning := range warnings {
 		config.Logger.Warn(warning)
 	}
-	objects, snapshots := cluster.NewStore(), snapshot.NewStore(time.Now)
 	// Problems are returned, so they are not logged.
-	writer := admission.NewWriter(objects, hclog.NewNullLogger(), admission.DefaultLimits())
+	offline := newOffline(settings, config.Logger)
 	source, err := manifest.New(manifest.Config{
-		Path: config.Manifests, Writer: writer, Logger: config.Logger, Rand: config.Rand,
+		Path: config.Manifests, Writer: offline.writer, Logger: config.Logger, Rand: config.Rand,
 	})
 	if err != nil {
 		return nil, nil, err
@@ -49,23 +44,13 @@ func Once(ctx context.Context, config OnceConfig) (resources []*discoveryv1.Reso
 	if err := source.Load(ctx); err != nil {
 		return nil, nil, err
 	}
-	for _, problem := range objects.Problems() {
-		problems = append(problems, problem.String())
+	problems = offline.Problems()
+	if offline.objects.Node(config.Node) == nil {
+		return nil, problems, unknownNode(config, offline.objects)
 	}
-	if objects.Node(config.Node) == nil {
-		return nil, problems, unknownNode(config, objects)
-	}
-	driver := round.New(round.Config{Cluster: objects, Snapshots: snapshots, Settings: settings, Logger: config.Logger})
-	driver.Round()
-	view := snapshots.Current().View(config.Node)
-	for entry := range view.All(func(discoveryv1.Kind) bool { return true }) {
-		r, err := entry.Decode()
-		if err != nil {
-			return nil, problems, err
-		}
-		resources = append(resources, r)
-	}
-	return resources, problems, nil
+	offline.driver.Round()
+	_, resources, err = offline.Follow(config.Node)
+	return resources, problems, err
 }
 
 func unknownNode(config OnceConfig, objects *cluster.Store) error {

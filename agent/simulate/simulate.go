@@ -4,6 +4,7 @@
 package simulate
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -38,13 +39,7 @@ func (n *Node) Apply(resources []*discoveryv1.Resource, removed []resource.Name)
 	if n.table.SetEnvironment(reconcile.Environment(n.state.Config(), n.addresses)) {
 		names = reconcile.AllServices(n.state, n.table)
 	}
-	n.table.Update(func(yield func(string) bool) {
-		for name := range names {
-			if !yield(name) {
-				return
-			}
-		}
-	}, func(name string) ruleset.View { return reconcile.View(n.state, name) })
+	n.table.Update(maps.Keys(names), func(name string) ruleset.View { return reconcile.View(n.state, name) })
 	return rejected
 }
 

@@ -1,6 +1,7 @@
 package subscribe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -127,12 +128,12 @@ func (c Config) complete() (Config, error) {
 			return c, fmt.Errorf("kind %s: expected one of those in resource.Kinds", resource.KindName(kind))
 		}
 	}
-	orDefault(&c.BaseDelay, defaultBaseDelay)
-	orDefault(&c.MaxDelay, defaultMaxDelay)
-	orDefault(&c.KeepaliveTime, defaultKeepaliveTime)
-	orDefault(&c.KeepaliveTimeout, defaultKeepaliveTimeout)
-	orDefault(&c.StallTimeout, defaultStallTimeout)
-	orDefault(&c.MaxTransactionBytes, defaultMaxTransactionBytes)
+	c.BaseDelay = cmp.Or(c.BaseDelay, defaultBaseDelay)
+	c.MaxDelay = cmp.Or(c.MaxDelay, defaultMaxDelay)
+	c.KeepaliveTime = cmp.Or(c.KeepaliveTime, defaultKeepaliveTime)
+	c.KeepaliveTimeout = cmp.Or(c.KeepaliveTimeout, defaultKeepaliveTimeout)
+	c.StallTimeout = cmp.Or(c.StallTimeout, defaultStallTimeout)
+	c.MaxTransactionBytes = cmp.Or(c.MaxTransactionBytes, defaultMaxTransactionBytes)
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
@@ -143,13 +144,6 @@ func (c Config) complete() (Config, error) {
 		c.Now = time.Now
 	}
 	return c, nil
-}
-
-func orDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // dial makes an idle client connection to one replica. No proxy is asked: the

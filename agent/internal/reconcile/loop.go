@@ -1,9 +1,12 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -337,17 +340,9 @@ func (l *Loop) noteRejected(rejected []*discoveryv1.RejectedResource, were bool)
 }
 
 func (l *Loop) rejections() []*discoveryv1.RejectedResource {
-	list := make([]*discoveryv1.RejectedResource, 0, len(l.rejected))
-	for _, r := range l.rejected {
-		list = append(list, r)
-	}
-	slices.SortFunc(list, func(a, b *discoveryv1.RejectedResource) int {
-		if a.GetName().GetName() < b.GetName().GetName() {
-			return -1
-		}
-		return 1
+	return slices.SortedFunc(maps.Values(l.rejected), func(a, b *discoveryv1.RejectedResource) int {
+		return cmp.Or(strings.Compare(a.GetName().GetName(), b.GetName().GetName()), cmp.Compare(a.GetName().GetKind(), b.GetName().GetKind()))
 	})
-	return list
 }
 
 func (l *Loop) refreshAddresses() {

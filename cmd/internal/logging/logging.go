@@ -3,6 +3,7 @@
 package logging
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -18,9 +19,10 @@ type Flags struct {
 	JSON  bool
 }
 
-// Register adds the flags to a set.
+// Register adds the flags to a set. The default level is the one that is set
+// already, else info.
 func (f *Flags) Register(flags *pflag.FlagSet) {
-	flags.StringVar(&f.Level, "log-level", "info", "what to log: trace, debug, info, warn or error")
+	flags.StringVar(&f.Level, "log-level", cmp.Or(f.Level, "info"), "what to log: trace, debug, info, warn or error")
 	flags.BoolVar(&f.JSON, "log-json", false, "log a JSON object a line")
 }
 

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -73,15 +74,15 @@ func (c Config) complete() (Config, error) {
 	if c.Snapshots == nil || c.Nodes == nil {
 		return c, errors.New("discovery: Snapshots and Nodes are required")
 	}
-	orDefault(&c.PieceBytes, defaultPieceBytes)
-	orDefault(&c.AckTimeout, defaultAckTimeout)
-	orDefault(&c.SubscribeTimeout, defaultSubscribeTimeout)
-	orDefault(&c.CatchUp, defaultCatchUp)
-	orDefault(&c.ObserverInterval, defaultObserverInterval)
-	orDefault(&c.FullSyncs, defaultFullSyncs)
-	orDefault(&c.FullSyncQueue, defaultFullSyncQueue)
-	orDefault(&c.FullSyncWait, defaultFullSyncWait)
-	orDefault(&c.RetryAfter, defaultRetryAfter)
+	c.PieceBytes = cmp.Or(c.PieceBytes, defaultPieceBytes)
+	c.AckTimeout = cmp.Or(c.AckTimeout, defaultAckTimeout)
+	c.SubscribeTimeout = cmp.Or(c.SubscribeTimeout, defaultSubscribeTimeout)
+	c.CatchUp = cmp.Or(c.CatchUp, defaultCatchUp)
+	c.ObserverInterval = cmp.Or(c.ObserverInterval, defaultObserverInterval)
+	c.FullSyncs = cmp.Or(c.FullSyncs, defaultFullSyncs)
+	c.FullSyncQueue = cmp.Or(c.FullSyncQueue, defaultFullSyncQueue)
+	c.FullSyncWait = cmp.Or(c.FullSyncWait, defaultFullSyncWait)
+	c.RetryAfter = cmp.Or(c.RetryAfter, defaultRetryAfter)
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
@@ -89,11 +90,4 @@ func (c Config) complete() (Config, error) {
 		c.Now = time.Now
 	}
 	return c, nil
-}
-
-func orDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }

@@ -119,10 +119,7 @@ func (n *now) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(revisionDesc, float64(revision))
 	gauge(problemsDesc, float64(len(n.cfg.Cluster.Problems())))
-	states := map[introspectionv1.SyncState]int{}
-	for _, node := range n.cfg.Nodes.List() {
-		states[node.State(revision)]++
-	}
+	states := n.cfg.Nodes.Count(revision)
 	for number, name := range introspectionv1.SyncState_name {
 		if number != 0 {
 			gauge(nodesDesc, float64(states[introspectionv1.SyncState(number)]), strings.ToLower(strings.TrimPrefix(name, "SYNC_STATE_")))

@@ -200,7 +200,7 @@ func (p *Plane) prepare(f *family, settings dataplane.Settings, next *batch) (*l
 				p.conn.FlushSet(l.sets[spec.name])
 			}
 		}
-		return l, p.queueForget(l, next)
+		return l, p.queueForgetAllBut(l, next)
 	}
 	if has {
 		p.conn.DelTable(f.table())
@@ -322,14 +322,7 @@ func (p *Plane) queueChange(l *loaded, b *batch, changes *ruleset.Changes) error
 	if err := p.queue(l, b); err != nil {
 		return err
 	}
-	if !p.destroys {
-		return nil
-	}
-	stale, err := p.stale(l, l.forgotten(changes.Frontends))
-	if err != nil {
-		return err
-	}
-	return p.conn.SetDestroyElements(l.sets[affinity], stale)
+	return p.queueForgotten(l, l.forgotten(changes.Frontends))
 }
 
 // members adds the changes of the sets that do not belong to one frontend.

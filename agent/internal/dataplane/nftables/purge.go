@@ -42,32 +42,33 @@ func (l *loaded) forgotten(changes []ruleset.Change) forgotten {
 	return lost
 }
 
-// stale returns the members of the affinity map that a change makes wrong.
-func (p *Plane) stale(l *loaded, lost forgotten) ([]nftables.SetElement, error) {
+// queueForgotten queues the removal of clients that a change takes away.
+func (p *Plane) queueForgotten(l *loaded, lost forgotten) error {
 	if len(lost) == 0 {
-		return nil, nil
+		return nil
 	}
-	members, err := p.conn.GetSetElements(l.sets[affinity])
-	if err != nil {
-		return nil, fmt.Errorf("listing remembered clients: %w", explain(err))
-	}
-	frontendLen := l.family.frontendLen()
-	var list []nftables.SetElement
-	for _, member := range members {
-		if len(member.Key) < frontendLen {
-			continue
-		}
-		backends, ok := lost[string(member.Key[:frontendLen])]
-		if ok && (backends == nil || slices.Contains(backends, string(member.Val))) {
-			list = append(list, nftables.SetElement{Key: member.Key})
-		}
-	}
-	return list, nil
+	return p.queueForget(l, func(frontend, backend string) bool {
+		backends, ok := lost[frontend]
+		return ok && (backends == nil || slices.Contains(backends, backend))
+	})
 }
 
-// queueForget removes clients from a new content's affinity that remember a
-// backend which the content no longer lets them stick to.
-func (p *Plane) queueForget(l *loaded, b *batch) error {
+// queueForgetAllBut queues the removal of clients that remember a backend which a
+// new content does not let them stick to.
+func (p *Plane) queueForgetAllBut(l *loaded, content *batch) error {
+	valid := make(map[string]struct{}, len(content.added[affinityEndpoints]))
+	for _, e := range content.added[affinityEndpoints] {
+		valid[e.key] = struct{}{}
+	}
+	return p.queueForget(l, func(frontend, backend string) bool {
+		_, ok := valid[frontend+backend]
+		return !ok
+	})
+}
+
+// queueForget queues the removal of the clients for whose frontend and backend
+// gone holds.
+func (p *Plane) queueForget(l *loaded, gone func(frontend, backend string) bool) error {
 	if !p.destroys {
 		return nil
 	}
@@ -75,21 +76,14 @@ func (p *Plane) queueForget(l *loaded, b *batch) error {
 	if err != nil {
 		return fmt.Errorf("listing remembered clients: %w", explain(err))
 	}
-	if len(members) == 0 {
-		return nil
-	}
-	valid := make(map[string]struct{}, len(b.added[affinityEndpoints]))
-	for _, e := range b.added[affinityEndpoints] {
-		valid[e.key] = struct{}{}
-	}
-	var stale []nftables.SetElement
+	var list []nftables.SetElement
 	for _, member := range members {
-		frontendLen := min(len(member.Key), l.family.frontendLen())
-		if _, ok := valid[string(member.Key[:frontendLen])+string(member.Val)]; !ok {
-			stale = append(stale, nftables.SetElement{Key: member.Key})
+		frontend := member.Key[:min(len(member.Key), l.family.frontendLen())]
+		if gone(string(frontend), string(member.Val)) {
+			list = append(list, nftables.SetElement{Key: member.Key})
 		}
 	}
-	return p.conn.SetDestroyElements(l.sets[affinity], stale)
+	return p.conn.SetDestroyElements(l.sets[affinity], list)
 }
 
 // canDestroy tells whether the kernel can delete elements that may be missing

@@ -50,8 +50,6 @@ Needs CAP_NET_ADMIN in the network namespace. Undo with: portolan-agent cleanup`
 	flags.StringVar(&o.config.Mode, "mode", "", "data plane, whatever the configuration says: nftables")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "print errors only")
 	o.logging.Register(flags)
-	flags.Lookup("log-level").DefValue = "warn"
-	o.logging.Level = "warn"
 	_ = command.MarkFlagRequired("filename")
 	_ = command.MarkFlagRequired("node")
 	return command
