@@ -7,6 +7,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 )
@@ -82,20 +83,32 @@ func KindOf(r *discoveryv1.Resource) discoveryv1.Kind {
 var deterministic = proto.MarshalOptions{Deterministic: true}
 
 // Encode sets the resource's version from its content and returns its encoding.
+// The last change's trigger time is encoded, but is no content.
 // The version is never zero, so that zero can stand for "absent".
 func Encode(r *discoveryv1.Resource) ([]byte, error) {
 	if KindOf(r) == discoveryv1.Kind_KIND_UNSPECIFIED {
 		return nil, errors.New("resource " + r.GetName() + " has no body")
 	}
-	r.Version = 0
+	// What is no content goes last, so that the encoding of the content is a prefix.
+	// Decoders accept fields in any order.
+	trigger := r.GetLastChangeTriggerTime()
+	r.Version, r.LastChangeTriggerTime = 0, nil
 	body, err := deterministic.Marshal(r)
+	if err == nil {
+		r.Version, r.LastChangeTriggerTime = max(1, xxhash.Sum64(body)), trigger
+		body, err = appendTrigger(appendVersion(body, r.Version), trigger)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("encoding resource %s: %w", r.GetName(), err)
 	}
-	r.Version = max(1, xxhash.Sum64(body))
-	// Field 2 goes last: the encoding of an unversioned resource is a prefix.
-	// Decoders accept fields in any order.
-	return appendVersion(body, r.Version), nil
+	return body, nil
+}
+
+func appendTrigger(b []byte, trigger *timestamppb.Timestamp) ([]byte, error) {
+	if trigger == nil {
+		return b, nil
+	}
+	return deterministic.MarshalAppend(b, &discoveryv1.Resource{LastChangeTriggerTime: trigger})
 }
 
 func appendVersion(b []byte, version uint64) []byte {

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"slices"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 	"pgregory.net/rapid"
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
@@ -134,4 +136,23 @@ func TestNamesReadWell(t *testing.T) {
 	if namespace, object := SplitName("demo/web"); namespace != "demo" || object != "web" {
 		t.Errorf("split into %q and %q", namespace, object)
 	}
+}
+
+func TestTheTriggerTimeIsNoContent(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := drawResource(t)
+		if _, err := Encode(r); err != nil {
+			t.Fatal(err)
+		}
+		version := r.GetVersion()
+		r.LastChangeTriggerTime = timestamppb.New(time.Unix(rapid.Int64Range(1, 1<<33).Draw(t, "seconds"), 0))
+		encoded, err := Encode(r)
+		if err != nil || r.GetVersion() != version {
+			t.Fatalf("version %x with a trigger time and %x without (%v)", r.GetVersion(), version, err)
+		}
+		var decoded discoveryv1.Resource
+		if err := proto.Unmarshal(encoded, &decoded); err != nil || !proto.Equal(&decoded, r) {
+			t.Fatalf("%v becomes %v (%v)", r, &decoded, err)
+		}
+	})
 }

@@ -448,6 +448,9 @@ type Ack struct {
 	Digest uint64 `protobuf:"fixed64,4,opt,name=digest,proto3" json:"digest,omitempty"`
 	// How long the data plane took to apply.
 	ApplyDuration *durationpb.Duration `protobuf:"bytes,5,opt,name=apply_duration,json=applyDuration,proto3" json:"apply_duration,omitempty"`
+	// What the node could not do beside applying, such as listening on a
+	// health-check node port. The rules are in force all the same.
+	Warnings      []*Warning `protobuf:"bytes,6,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -513,6 +516,13 @@ func (x *Ack) GetDigest() uint64 {
 func (x *Ack) GetApplyDuration() *durationpb.Duration {
 	if x != nil {
 		return x.ApplyDuration
+	}
+	return nil
+}
+
+func (x *Ack) GetWarnings() []*Warning {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -632,6 +642,70 @@ func (x *RejectedResource) GetReason() string {
 	return ""
 }
 
+// Warning is something about a resource that a person should know of. The list of
+// an Ack is complete: what is not in it any more is over.
+type Warning struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  *ResourceName          `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// In the form of a Kubernetes Event's reason: "FailedToStartServiceHealthcheck".
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// What was wanted, and what stood in the way.
+	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Warning) Reset() {
+	*x = Warning{}
+	mi := &file_portolan_discovery_v1_discovery_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Warning) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Warning) ProtoMessage() {}
+
+func (x *Warning) ProtoReflect() protoreflect.Message {
+	mi := &file_portolan_discovery_v1_discovery_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Warning.ProtoReflect.Descriptor instead.
+func (*Warning) Descriptor() ([]byte, []int) {
+	return file_portolan_discovery_v1_discovery_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Warning) GetName() *ResourceName {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *Warning) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Warning) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 // StreamDeltasResponse is one piece of a transaction. The subscriber holds the
 // pieces back until commit, then applies them as one.
 type StreamDeltasResponse struct {
@@ -657,7 +731,7 @@ type StreamDeltasResponse struct {
 
 func (x *StreamDeltasResponse) Reset() {
 	*x = StreamDeltasResponse{}
-	mi := &file_portolan_discovery_v1_discovery_proto_msgTypes[9]
+	mi := &file_portolan_discovery_v1_discovery_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -669,7 +743,7 @@ func (x *StreamDeltasResponse) String() string {
 func (*StreamDeltasResponse) ProtoMessage() {}
 
 func (x *StreamDeltasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portolan_discovery_v1_discovery_proto_msgTypes[9]
+	mi := &file_portolan_discovery_v1_discovery_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -682,7 +756,7 @@ func (x *StreamDeltasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamDeltasResponse.ProtoReflect.Descriptor instead.
 func (*StreamDeltasResponse) Descriptor() ([]byte, []int) {
-	return file_portolan_discovery_v1_discovery_proto_rawDescGZIP(), []int{9}
+	return file_portolan_discovery_v1_discovery_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *StreamDeltasResponse) GetNonce() uint64 {
@@ -754,7 +828,7 @@ type ResetBucket struct {
 
 func (x *ResetBucket) Reset() {
 	*x = ResetBucket{}
-	mi := &file_portolan_discovery_v1_discovery_proto_msgTypes[10]
+	mi := &file_portolan_discovery_v1_discovery_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -766,7 +840,7 @@ func (x *ResetBucket) String() string {
 func (*ResetBucket) ProtoMessage() {}
 
 func (x *ResetBucket) ProtoReflect() protoreflect.Message {
-	mi := &file_portolan_discovery_v1_discovery_proto_msgTypes[10]
+	mi := &file_portolan_discovery_v1_discovery_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -779,7 +853,7 @@ func (x *ResetBucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetBucket.ProtoReflect.Descriptor instead.
 func (*ResetBucket) Descriptor() ([]byte, []int) {
-	return file_portolan_discovery_v1_discovery_proto_rawDescGZIP(), []int{10}
+	return file_portolan_discovery_v1_discovery_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ResetBucket) GetKind() Kind {
@@ -833,20 +907,25 @@ const file_portolan_discovery_v1_discovery_proto_rawDesc = "" +
 	"\bservices\x18\x02 \x01(\x04R\bservices\x12'\n" +
 	"\x0fendpoint_slices\x18\x03 \x01(\x04R\x0eendpointSlices\x12\x14\n" +
 	"\x05nodes\x18\x04 \x01(\x04R\x05nodes\x12#\n" +
-	"\rservice_cidrs\x18\x05 \x01(\x04R\fserviceCidrs\"\x92\x02\n" +
+	"\rservice_cidrs\x18\x05 \x01(\x04R\fserviceCidrs\"\xce\x02\n" +
 	"\x03Ack\x12%\n" +
 	"\x0eresponse_nonce\x18\x01 \x01(\x04R\rresponseNonce\x12E\n" +
 	"\ferror_detail\x18\x02 \x01(\v2\".portolan.discovery.v1.ErrorDetailR\verrorDetail\x12C\n" +
 	"\brejected\x18\x03 \x03(\v2'.portolan.discovery.v1.RejectedResourceR\brejected\x12\x16\n" +
 	"\x06digest\x18\x04 \x01(\x06R\x06digest\x12@\n" +
-	"\x0eapply_duration\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\rapplyDuration\";\n" +
+	"\x0eapply_duration\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\rapplyDuration\x12:\n" +
+	"\bwarnings\x18\x06 \x03(\v2\x1e.portolan.discovery.v1.WarningR\bwarnings\";\n" +
 	"\vErrorDetail\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\rR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\"}\n" +
 	"\x10RejectedResource\x127\n" +
 	"\x04name\x18\x01 \x01(\v2#.portolan.discovery.v1.ResourceNameR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x06R\aversion\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xf0\x02\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"t\n" +
+	"\aWarning\x127\n" +
+	"\x04name\x18\x01 \x01(\v2#.portolan.discovery.v1.ResourceNameR\x04name\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\xf0\x02\n" +
 	"\x14StreamDeltasResponse\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12=\n" +
@@ -875,7 +954,7 @@ func file_portolan_discovery_v1_discovery_proto_rawDescGZIP() []byte {
 	return file_portolan_discovery_v1_discovery_proto_rawDescData
 }
 
-var file_portolan_discovery_v1_discovery_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_portolan_discovery_v1_discovery_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_portolan_discovery_v1_discovery_proto_goTypes = []any{
 	(*StreamDeltasRequest)(nil),  // 0: portolan.discovery.v1.StreamDeltasRequest
 	(*Subscribe)(nil),            // 1: portolan.discovery.v1.Subscribe
@@ -886,38 +965,41 @@ var file_portolan_discovery_v1_discovery_proto_goTypes = []any{
 	(*Ack)(nil),                  // 6: portolan.discovery.v1.Ack
 	(*ErrorDetail)(nil),          // 7: portolan.discovery.v1.ErrorDetail
 	(*RejectedResource)(nil),     // 8: portolan.discovery.v1.RejectedResource
-	(*StreamDeltasResponse)(nil), // 9: portolan.discovery.v1.StreamDeltasResponse
-	(*ResetBucket)(nil),          // 10: portolan.discovery.v1.ResetBucket
-	(Kind)(0),                    // 11: portolan.discovery.v1.Kind
-	(*durationpb.Duration)(nil),  // 12: google.protobuf.Duration
-	(*ResourceName)(nil),         // 13: portolan.discovery.v1.ResourceName
-	(*Resource)(nil),             // 14: portolan.discovery.v1.Resource
+	(*Warning)(nil),              // 9: portolan.discovery.v1.Warning
+	(*StreamDeltasResponse)(nil), // 10: portolan.discovery.v1.StreamDeltasResponse
+	(*ResetBucket)(nil),          // 11: portolan.discovery.v1.ResetBucket
+	(Kind)(0),                    // 12: portolan.discovery.v1.Kind
+	(*durationpb.Duration)(nil),  // 13: google.protobuf.Duration
+	(*ResourceName)(nil),         // 14: portolan.discovery.v1.ResourceName
+	(*Resource)(nil),             // 15: portolan.discovery.v1.Resource
 }
 var file_portolan_discovery_v1_discovery_proto_depIdxs = []int32{
 	1,  // 0: portolan.discovery.v1.StreamDeltasRequest.subscribe:type_name -> portolan.discovery.v1.Subscribe
 	6,  // 1: portolan.discovery.v1.StreamDeltasRequest.ack:type_name -> portolan.discovery.v1.Ack
 	2,  // 2: portolan.discovery.v1.Subscribe.node:type_name -> portolan.discovery.v1.Node
-	11, // 3: portolan.discovery.v1.Subscribe.kinds:type_name -> portolan.discovery.v1.Kind
+	12, // 3: portolan.discovery.v1.Subscribe.kinds:type_name -> portolan.discovery.v1.Kind
 	3,  // 4: portolan.discovery.v1.Subscribe.resume:type_name -> portolan.discovery.v1.Resume
 	5,  // 5: portolan.discovery.v1.Resume.source:type_name -> portolan.discovery.v1.SourceVersion
 	4,  // 6: portolan.discovery.v1.Resume.digests:type_name -> portolan.discovery.v1.KindDigest
-	11, // 7: portolan.discovery.v1.KindDigest.kind:type_name -> portolan.discovery.v1.Kind
+	12, // 7: portolan.discovery.v1.KindDigest.kind:type_name -> portolan.discovery.v1.Kind
 	7,  // 8: portolan.discovery.v1.Ack.error_detail:type_name -> portolan.discovery.v1.ErrorDetail
 	8,  // 9: portolan.discovery.v1.Ack.rejected:type_name -> portolan.discovery.v1.RejectedResource
-	12, // 10: portolan.discovery.v1.Ack.apply_duration:type_name -> google.protobuf.Duration
-	13, // 11: portolan.discovery.v1.RejectedResource.name:type_name -> portolan.discovery.v1.ResourceName
-	14, // 12: portolan.discovery.v1.StreamDeltasResponse.resources:type_name -> portolan.discovery.v1.Resource
-	13, // 13: portolan.discovery.v1.StreamDeltasResponse.removed:type_name -> portolan.discovery.v1.ResourceName
-	10, // 14: portolan.discovery.v1.StreamDeltasResponse.resets:type_name -> portolan.discovery.v1.ResetBucket
-	5,  // 15: portolan.discovery.v1.StreamDeltasResponse.source:type_name -> portolan.discovery.v1.SourceVersion
-	11, // 16: portolan.discovery.v1.ResetBucket.kind:type_name -> portolan.discovery.v1.Kind
-	0,  // 17: portolan.discovery.v1.DiscoveryService.StreamDeltas:input_type -> portolan.discovery.v1.StreamDeltasRequest
-	9,  // 18: portolan.discovery.v1.DiscoveryService.StreamDeltas:output_type -> portolan.discovery.v1.StreamDeltasResponse
-	18, // [18:19] is the sub-list for method output_type
-	17, // [17:18] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	13, // 10: portolan.discovery.v1.Ack.apply_duration:type_name -> google.protobuf.Duration
+	9,  // 11: portolan.discovery.v1.Ack.warnings:type_name -> portolan.discovery.v1.Warning
+	14, // 12: portolan.discovery.v1.RejectedResource.name:type_name -> portolan.discovery.v1.ResourceName
+	14, // 13: portolan.discovery.v1.Warning.name:type_name -> portolan.discovery.v1.ResourceName
+	15, // 14: portolan.discovery.v1.StreamDeltasResponse.resources:type_name -> portolan.discovery.v1.Resource
+	14, // 15: portolan.discovery.v1.StreamDeltasResponse.removed:type_name -> portolan.discovery.v1.ResourceName
+	11, // 16: portolan.discovery.v1.StreamDeltasResponse.resets:type_name -> portolan.discovery.v1.ResetBucket
+	5,  // 17: portolan.discovery.v1.StreamDeltasResponse.source:type_name -> portolan.discovery.v1.SourceVersion
+	12, // 18: portolan.discovery.v1.ResetBucket.kind:type_name -> portolan.discovery.v1.Kind
+	0,  // 19: portolan.discovery.v1.DiscoveryService.StreamDeltas:input_type -> portolan.discovery.v1.StreamDeltasRequest
+	10, // 20: portolan.discovery.v1.DiscoveryService.StreamDeltas:output_type -> portolan.discovery.v1.StreamDeltasResponse
+	20, // [20:21] is the sub-list for method output_type
+	19, // [19:20] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_portolan_discovery_v1_discovery_proto_init() }
@@ -936,7 +1018,7 @@ func file_portolan_discovery_v1_discovery_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_portolan_discovery_v1_discovery_proto_rawDesc), len(file_portolan_discovery_v1_discovery_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -10,6 +10,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -407,9 +408,13 @@ type Resource struct {
 	//	*Resource_LocalEndpoints
 	//	*Resource_NodeConfig
 	//	*Resource_ClusterConfig
-	Body          isResource_Body `protobuf_oneof:"body"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Body isResource_Body `protobuf_oneof:"body"`
+	// When what the content came from was changed, as the EndpointSlice's annotation
+	// endpoints.kubernetes.io/last-change-trigger-time says; for measuring how long
+	// changes take. It is no part of the content, and so not of the version.
+	LastChangeTriggerTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=last_change_trigger_time,json=lastChangeTriggerTime,proto3" json:"last_change_trigger_time,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
 }
 
 func (x *Resource) Reset() {
@@ -504,6 +509,13 @@ func (x *Resource) GetClusterConfig() *ClusterConfig {
 		if x, ok := x.Body.(*Resource_ClusterConfig); ok {
 			return x.ClusterConfig
 		}
+	}
+	return nil
+}
+
+func (x *Resource) GetLastChangeTriggerTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastChangeTriggerTime
 	}
 	return nil
 }
@@ -1104,7 +1116,8 @@ type NodeConfig struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Mode  ProxyMode              `protobuf:"varint,1,opt,name=mode,proto3,enum=portolan.discovery.v1.ProxyMode" json:"mode,omitempty"`
 	Zone  string                 `protobuf:"bytes,2,opt,name=zone,proto3" json:"zone,omitempty"`
-	// The Node's own addresses, at most one per family: what "primary" means.
+	// The Node's own addresses, at most one per family: what "primary" means. The
+	// first is of the node's primary family.
 	NodeIps []string `protobuf:"bytes,3,rep,name=node_ips,json=nodeIps,proto3" json:"node_ips,omitempty"`
 	// "primary" alone, or CIDRs of local addresses on which node ports answer.
 	NodePortAddresses []string     `protobuf:"bytes,4,rep,name=node_port_addresses,json=nodePortAddresses,proto3" json:"node_port_addresses,omitempty"`
@@ -1118,9 +1131,12 @@ type NodeConfig struct {
 	Conntrack     *Conntrack           `protobuf:"bytes,11,opt,name=conntrack,proto3" json:"conntrack,omitempty"`
 	// Why load balancers should not send to this node, such as "the Node is being
 	// deleted"; empty if they may.
-	Ineligible    string `protobuf:"bytes,12,opt,name=ineligible,proto3" json:"ineligible,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Ineligible string `protobuf:"bytes,12,opt,name=ineligible,proto3" json:"ineligible,omitempty"`
+	// Node ports also answer on loopback addresses, for TCP: the agent listens there
+	// itself and passes connections on.
+	LocalhostNodePorts bool `protobuf:"varint,13,opt,name=localhost_node_ports,json=localhostNodePorts,proto3" json:"localhost_node_ports,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *NodeConfig) Reset() {
@@ -1235,6 +1251,13 @@ func (x *NodeConfig) GetIneligible() string {
 		return x.Ineligible
 	}
 	return ""
+}
+
+func (x *NodeConfig) GetLocalhostNodePorts() bool {
+	if x != nil {
+		return x.LocalhostNodePorts
+	}
+	return false
 }
 
 type Ipvs struct {
@@ -1465,10 +1488,10 @@ var File_portolan_discovery_v1_resources_proto protoreflect.FileDescriptor
 
 const file_portolan_discovery_v1_resources_proto_rawDesc = "" +
 	"\n" +
-	"%portolan/discovery/v1/resources.proto\x12\x15portolan.discovery.v1\x1a\x1egoogle/protobuf/duration.proto\"S\n" +
+	"%portolan/discovery/v1/resources.proto\x12\x15portolan.discovery.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"S\n" +
 	"\fResourceName\x12/\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1b.portolan.discovery.v1.KindR\x04kind\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"\xac\x03\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\x81\x04\n" +
 	"\bResource\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x06R\aversion\x12:\n" +
@@ -1477,7 +1500,8 @@ const file_portolan_discovery_v1_resources_proto_rawDesc = "" +
 	"\x0flocal_endpoints\x18\x05 \x01(\v2%.portolan.discovery.v1.LocalEndpointsH\x00R\x0elocalEndpoints\x12D\n" +
 	"\vnode_config\x18\x06 \x01(\v2!.portolan.discovery.v1.NodeConfigH\x00R\n" +
 	"nodeConfig\x12M\n" +
-	"\x0ecluster_config\x18\a \x01(\v2$.portolan.discovery.v1.ClusterConfigH\x00R\rclusterConfigB\x06\n" +
+	"\x0ecluster_config\x18\a \x01(\v2$.portolan.discovery.v1.ClusterConfigH\x00R\rclusterConfig\x12S\n" +
+	"\x18last_change_trigger_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x15lastChangeTriggerTimeB\x06\n" +
 	"\x04body\"\xf0\x04\n" +
 	"\aService\x12\x1f\n" +
 	"\vcluster_ips\x18\x01 \x03(\tR\n" +
@@ -1518,7 +1542,7 @@ const file_portolan_discovery_v1_resources_proto_rawDesc = "" +
 	"\vDetectLocal\x12:\n" +
 	"\x04mode\x18\x01 \x01(\x0e2&.portolan.discovery.v1.DetectLocalModeR\x04mode\x12\x14\n" +
 	"\x05cidrs\x18\x02 \x03(\tR\x05cidrs\x12\x1c\n" +
-	"\tinterface\x18\x03 \x01(\tR\tinterface\"\xc6\x04\n" +
+	"\tinterface\x18\x03 \x01(\tR\tinterface\"\xf8\x04\n" +
 	"\n" +
 	"NodeConfig\x124\n" +
 	"\x04mode\x18\x01 \x01(\x0e2 .portolan.discovery.v1.ProxyModeR\x04mode\x12\x12\n" +
@@ -1536,7 +1560,8 @@ const file_portolan_discovery_v1_resources_proto_rawDesc = "" +
 	"\tconntrack\x18\v \x01(\v2 .portolan.discovery.v1.ConntrackR\tconntrack\x12\x1e\n" +
 	"\n" +
 	"ineligible\x18\f \x01(\tR\n" +
-	"ineligible\"\xa3\x02\n" +
+	"ineligible\x120\n" +
+	"\x14localhost_node_ports\x18\r \x01(\bR\x12localhostNodePorts\"\xa3\x02\n" +
 	"\x04Ipvs\x12\x1c\n" +
 	"\tscheduler\x18\x01 \x01(\tR\tscheduler\x12\x1d\n" +
 	"\n" +
@@ -1605,27 +1630,28 @@ func file_portolan_discovery_v1_resources_proto_rawDescGZIP() []byte {
 var file_portolan_discovery_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
 var file_portolan_discovery_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_portolan_discovery_v1_resources_proto_goTypes = []any{
-	(Kind)(0),                   // 0: portolan.discovery.v1.Kind
-	(Protocol)(0),               // 1: portolan.discovery.v1.Protocol
-	(TrafficPolicy)(0),          // 2: portolan.discovery.v1.TrafficPolicy
-	(EndpointState)(0),          // 3: portolan.discovery.v1.EndpointState
-	(ProxyMode)(0),              // 4: portolan.discovery.v1.ProxyMode
-	(DetectLocalMode)(0),        // 5: portolan.discovery.v1.DetectLocalMode
-	(*ResourceName)(nil),        // 6: portolan.discovery.v1.ResourceName
-	(*Resource)(nil),            // 7: portolan.discovery.v1.Resource
-	(*Service)(nil),             // 8: portolan.discovery.v1.Service
-	(*ServicePort)(nil),         // 9: portolan.discovery.v1.ServicePort
-	(*Endpoint)(nil),            // 10: portolan.discovery.v1.Endpoint
-	(*EndpointPort)(nil),        // 11: portolan.discovery.v1.EndpointPort
-	(*EndpointGroup)(nil),       // 12: portolan.discovery.v1.EndpointGroup
-	(*EndpointSet)(nil),         // 13: portolan.discovery.v1.EndpointSet
-	(*LocalEndpoints)(nil),      // 14: portolan.discovery.v1.LocalEndpoints
-	(*DetectLocal)(nil),         // 15: portolan.discovery.v1.DetectLocal
-	(*NodeConfig)(nil),          // 16: portolan.discovery.v1.NodeConfig
-	(*Ipvs)(nil),                // 17: portolan.discovery.v1.Ipvs
-	(*Conntrack)(nil),           // 18: portolan.discovery.v1.Conntrack
-	(*ClusterConfig)(nil),       // 19: portolan.discovery.v1.ClusterConfig
-	(*durationpb.Duration)(nil), // 20: google.protobuf.Duration
+	(Kind)(0),                     // 0: portolan.discovery.v1.Kind
+	(Protocol)(0),                 // 1: portolan.discovery.v1.Protocol
+	(TrafficPolicy)(0),            // 2: portolan.discovery.v1.TrafficPolicy
+	(EndpointState)(0),            // 3: portolan.discovery.v1.EndpointState
+	(ProxyMode)(0),                // 4: portolan.discovery.v1.ProxyMode
+	(DetectLocalMode)(0),          // 5: portolan.discovery.v1.DetectLocalMode
+	(*ResourceName)(nil),          // 6: portolan.discovery.v1.ResourceName
+	(*Resource)(nil),              // 7: portolan.discovery.v1.Resource
+	(*Service)(nil),               // 8: portolan.discovery.v1.Service
+	(*ServicePort)(nil),           // 9: portolan.discovery.v1.ServicePort
+	(*Endpoint)(nil),              // 10: portolan.discovery.v1.Endpoint
+	(*EndpointPort)(nil),          // 11: portolan.discovery.v1.EndpointPort
+	(*EndpointGroup)(nil),         // 12: portolan.discovery.v1.EndpointGroup
+	(*EndpointSet)(nil),           // 13: portolan.discovery.v1.EndpointSet
+	(*LocalEndpoints)(nil),        // 14: portolan.discovery.v1.LocalEndpoints
+	(*DetectLocal)(nil),           // 15: portolan.discovery.v1.DetectLocal
+	(*NodeConfig)(nil),            // 16: portolan.discovery.v1.NodeConfig
+	(*Ipvs)(nil),                  // 17: portolan.discovery.v1.Ipvs
+	(*Conntrack)(nil),             // 18: portolan.discovery.v1.Conntrack
+	(*ClusterConfig)(nil),         // 19: portolan.discovery.v1.ClusterConfig
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 21: google.protobuf.Duration
 }
 var file_portolan_discovery_v1_resources_proto_depIdxs = []int32{
 	0,  // 0: portolan.discovery.v1.ResourceName.kind:type_name -> portolan.discovery.v1.Kind
@@ -1634,37 +1660,38 @@ var file_portolan_discovery_v1_resources_proto_depIdxs = []int32{
 	14, // 3: portolan.discovery.v1.Resource.local_endpoints:type_name -> portolan.discovery.v1.LocalEndpoints
 	16, // 4: portolan.discovery.v1.Resource.node_config:type_name -> portolan.discovery.v1.NodeConfig
 	19, // 5: portolan.discovery.v1.Resource.cluster_config:type_name -> portolan.discovery.v1.ClusterConfig
-	9,  // 6: portolan.discovery.v1.Service.ports:type_name -> portolan.discovery.v1.ServicePort
-	2,  // 7: portolan.discovery.v1.Service.internal_traffic_policy:type_name -> portolan.discovery.v1.TrafficPolicy
-	2,  // 8: portolan.discovery.v1.Service.external_traffic_policy:type_name -> portolan.discovery.v1.TrafficPolicy
-	20, // 9: portolan.discovery.v1.Service.session_affinity_timeout:type_name -> google.protobuf.Duration
-	1,  // 10: portolan.discovery.v1.ServicePort.protocol:type_name -> portolan.discovery.v1.Protocol
-	3,  // 11: portolan.discovery.v1.Endpoint.state:type_name -> portolan.discovery.v1.EndpointState
-	1,  // 12: portolan.discovery.v1.EndpointPort.protocol:type_name -> portolan.discovery.v1.Protocol
-	11, // 13: portolan.discovery.v1.EndpointGroup.ports:type_name -> portolan.discovery.v1.EndpointPort
-	10, // 14: portolan.discovery.v1.EndpointGroup.endpoints:type_name -> portolan.discovery.v1.Endpoint
-	12, // 15: portolan.discovery.v1.EndpointSet.groups:type_name -> portolan.discovery.v1.EndpointGroup
-	12, // 16: portolan.discovery.v1.LocalEndpoints.local:type_name -> portolan.discovery.v1.EndpointGroup
-	12, // 17: portolan.discovery.v1.LocalEndpoints.preferred:type_name -> portolan.discovery.v1.EndpointGroup
-	5,  // 18: portolan.discovery.v1.DetectLocal.mode:type_name -> portolan.discovery.v1.DetectLocalMode
-	4,  // 19: portolan.discovery.v1.NodeConfig.mode:type_name -> portolan.discovery.v1.ProxyMode
-	15, // 20: portolan.discovery.v1.NodeConfig.detect_local:type_name -> portolan.discovery.v1.DetectLocal
-	20, // 21: portolan.discovery.v1.NodeConfig.sync_period:type_name -> google.protobuf.Duration
-	20, // 22: portolan.discovery.v1.NodeConfig.min_sync_period:type_name -> google.protobuf.Duration
-	17, // 23: portolan.discovery.v1.NodeConfig.ipvs:type_name -> portolan.discovery.v1.Ipvs
-	18, // 24: portolan.discovery.v1.NodeConfig.conntrack:type_name -> portolan.discovery.v1.Conntrack
-	20, // 25: portolan.discovery.v1.Ipvs.tcp_timeout:type_name -> google.protobuf.Duration
-	20, // 26: portolan.discovery.v1.Ipvs.tcp_fin_timeout:type_name -> google.protobuf.Duration
-	20, // 27: portolan.discovery.v1.Ipvs.udp_timeout:type_name -> google.protobuf.Duration
-	20, // 28: portolan.discovery.v1.Conntrack.tcp_established_timeout:type_name -> google.protobuf.Duration
-	20, // 29: portolan.discovery.v1.Conntrack.tcp_close_wait_timeout:type_name -> google.protobuf.Duration
-	20, // 30: portolan.discovery.v1.Conntrack.udp_timeout:type_name -> google.protobuf.Duration
-	20, // 31: portolan.discovery.v1.Conntrack.udp_stream_timeout:type_name -> google.protobuf.Duration
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	20, // 6: portolan.discovery.v1.Resource.last_change_trigger_time:type_name -> google.protobuf.Timestamp
+	9,  // 7: portolan.discovery.v1.Service.ports:type_name -> portolan.discovery.v1.ServicePort
+	2,  // 8: portolan.discovery.v1.Service.internal_traffic_policy:type_name -> portolan.discovery.v1.TrafficPolicy
+	2,  // 9: portolan.discovery.v1.Service.external_traffic_policy:type_name -> portolan.discovery.v1.TrafficPolicy
+	21, // 10: portolan.discovery.v1.Service.session_affinity_timeout:type_name -> google.protobuf.Duration
+	1,  // 11: portolan.discovery.v1.ServicePort.protocol:type_name -> portolan.discovery.v1.Protocol
+	3,  // 12: portolan.discovery.v1.Endpoint.state:type_name -> portolan.discovery.v1.EndpointState
+	1,  // 13: portolan.discovery.v1.EndpointPort.protocol:type_name -> portolan.discovery.v1.Protocol
+	11, // 14: portolan.discovery.v1.EndpointGroup.ports:type_name -> portolan.discovery.v1.EndpointPort
+	10, // 15: portolan.discovery.v1.EndpointGroup.endpoints:type_name -> portolan.discovery.v1.Endpoint
+	12, // 16: portolan.discovery.v1.EndpointSet.groups:type_name -> portolan.discovery.v1.EndpointGroup
+	12, // 17: portolan.discovery.v1.LocalEndpoints.local:type_name -> portolan.discovery.v1.EndpointGroup
+	12, // 18: portolan.discovery.v1.LocalEndpoints.preferred:type_name -> portolan.discovery.v1.EndpointGroup
+	5,  // 19: portolan.discovery.v1.DetectLocal.mode:type_name -> portolan.discovery.v1.DetectLocalMode
+	4,  // 20: portolan.discovery.v1.NodeConfig.mode:type_name -> portolan.discovery.v1.ProxyMode
+	15, // 21: portolan.discovery.v1.NodeConfig.detect_local:type_name -> portolan.discovery.v1.DetectLocal
+	21, // 22: portolan.discovery.v1.NodeConfig.sync_period:type_name -> google.protobuf.Duration
+	21, // 23: portolan.discovery.v1.NodeConfig.min_sync_period:type_name -> google.protobuf.Duration
+	17, // 24: portolan.discovery.v1.NodeConfig.ipvs:type_name -> portolan.discovery.v1.Ipvs
+	18, // 25: portolan.discovery.v1.NodeConfig.conntrack:type_name -> portolan.discovery.v1.Conntrack
+	21, // 26: portolan.discovery.v1.Ipvs.tcp_timeout:type_name -> google.protobuf.Duration
+	21, // 27: portolan.discovery.v1.Ipvs.tcp_fin_timeout:type_name -> google.protobuf.Duration
+	21, // 28: portolan.discovery.v1.Ipvs.udp_timeout:type_name -> google.protobuf.Duration
+	21, // 29: portolan.discovery.v1.Conntrack.tcp_established_timeout:type_name -> google.protobuf.Duration
+	21, // 30: portolan.discovery.v1.Conntrack.tcp_close_wait_timeout:type_name -> google.protobuf.Duration
+	21, // 31: portolan.discovery.v1.Conntrack.udp_timeout:type_name -> google.protobuf.Duration
+	21, // 32: portolan.discovery.v1.Conntrack.udp_stream_timeout:type_name -> google.protobuf.Duration
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_portolan_discovery_v1_resources_proto_init() }

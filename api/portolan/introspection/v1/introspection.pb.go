@@ -210,6 +210,8 @@ type NodeStatus struct {
 	SentResources uint64 `protobuf:"varint,14,opt,name=sent_resources,json=sentResources,proto3" json:"sent_resources,omitempty"`
 	SentBytes     uint64 `protobuf:"varint,15,opt,name=sent_bytes,json=sentBytes,proto3" json:"sent_bytes,omitempty"`
 	Zone          string `protobuf:"bytes,16,opt,name=zone,proto3" json:"zone,omitempty"`
+	// What the node could not do beside applying.
+	Warnings      []*v1.Warning `protobuf:"bytes,17,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -354,6 +356,13 @@ func (x *NodeStatus) GetZone() string {
 		return x.Zone
 	}
 	return ""
+}
+
+func (x *NodeStatus) GetWarnings() []*v1.Warning {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
 }
 
 type GetViewRequest struct {
@@ -690,8 +699,11 @@ type ExplainServiceResponse struct {
 	// Every endpoint of the Service, in or out, and why.
 	Candidates []*Candidate `protobuf:"bytes,3,rep,name=candidates,proto3" json:"candidates,omitempty"`
 	// Where the node stands; absent if it has never connected.
-	Node          *NodeStatus `protobuf:"bytes,4,opt,name=node,proto3" json:"node,omitempty"`
-	Revision      uint64      `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
+	Node     *NodeStatus `protobuf:"bytes,4,opt,name=node,proto3" json:"node,omitempty"`
+	Revision uint64      `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
+	// What becomes of new connections, by who makes them, as the rules of a Service
+	// say; computed apart from what the node is sent.
+	Traffic       []*Traffic `protobuf:"bytes,6,rep,name=traffic,proto3" json:"traffic,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -761,6 +773,106 @@ func (x *ExplainServiceResponse) GetRevision() uint64 {
 	return 0
 }
 
+func (x *ExplainServiceResponse) GetTraffic() []*Traffic {
+	if x != nil {
+		return x.Traffic
+	}
+	return nil
+}
+
+// Traffic is what becomes of new connections from one kind of source to one
+// frontend.
+type Traffic struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "a pod of this node", "a process of this node" or "elsewhere".
+	From string `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	// "TCP 10.96.0.1:80".
+	To string `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	// "accepted", "refused", "dropped" or "untouched".
+	Outcome string `protobuf:"bytes,3,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// "address:port" of the endpoints that may be chosen.
+	Endpoints []string `protobuf:"bytes,4,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	// Whether the endpoint sees an address of the node instead of the client's:
+	// "yes", "no", or "hairpin" if only where a client is its own endpoint.
+	Masquerade string `protobuf:"bytes,5,opt,name=masquerade,proto3" json:"masquerade,omitempty"`
+	// How long a client keeps its endpoint; absent if it does not.
+	Affinity      *durationpb.Duration `protobuf:"bytes,6,opt,name=affinity,proto3" json:"affinity,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Traffic) Reset() {
+	*x = Traffic{}
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Traffic) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Traffic) ProtoMessage() {}
+
+func (x *Traffic) ProtoReflect() protoreflect.Message {
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Traffic.ProtoReflect.Descriptor instead.
+func (*Traffic) Descriptor() ([]byte, []int) {
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Traffic) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *Traffic) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *Traffic) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *Traffic) GetEndpoints() []string {
+	if x != nil {
+		return x.Endpoints
+	}
+	return nil
+}
+
+func (x *Traffic) GetMasquerade() string {
+	if x != nil {
+		return x.Masquerade
+	}
+	return ""
+}
+
+func (x *Traffic) GetAffinity() *durationpb.Duration {
+	if x != nil {
+		return x.Affinity
+	}
+	return nil
+}
+
 // Candidate is an endpoint that the node may or may not use.
 type Candidate struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -779,7 +891,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[9]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -791,7 +903,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[9]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -804,7 +916,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{9}
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Candidate) GetAddress() string {
@@ -871,7 +983,7 @@ type ListProblemsRequest struct {
 
 func (x *ListProblemsRequest) Reset() {
 	*x = ListProblemsRequest{}
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[10]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -883,7 +995,7 @@ func (x *ListProblemsRequest) String() string {
 func (*ListProblemsRequest) ProtoMessage() {}
 
 func (x *ListProblemsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[10]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -896,7 +1008,7 @@ func (x *ListProblemsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProblemsRequest.ProtoReflect.Descriptor instead.
 func (*ListProblemsRequest) Descriptor() ([]byte, []int) {
-	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{10}
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{11}
 }
 
 type ListProblemsResponse struct {
@@ -908,7 +1020,7 @@ type ListProblemsResponse struct {
 
 func (x *ListProblemsResponse) Reset() {
 	*x = ListProblemsResponse{}
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[11]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +1032,7 @@ func (x *ListProblemsResponse) String() string {
 func (*ListProblemsResponse) ProtoMessage() {}
 
 func (x *ListProblemsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[11]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +1045,7 @@ func (x *ListProblemsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProblemsResponse.ProtoReflect.Descriptor instead.
 func (*ListProblemsResponse) Descriptor() ([]byte, []int) {
-	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{11}
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListProblemsResponse) GetProblems() []*Problem {
@@ -960,7 +1072,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[12]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -972,7 +1084,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[12]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -985,7 +1097,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{12}
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Problem) GetObject() string {
@@ -1032,7 +1144,7 @@ const file_portolan_introspection_v1_introspection_proto_rawDesc = "" +
 	"\x06states\x18\x01 \x03(\x0e2$.portolan.introspection.v1.SyncStateR\x06states\"l\n" +
 	"\x11ListNodesResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12;\n" +
-	"\x05nodes\x18\x02 \x03(\v2%.portolan.introspection.v1.NodeStatusR\x05nodes\"\xa3\x05\n" +
+	"\x05nodes\x18\x02 \x03(\v2%.portolan.introspection.v1.NodeStatusR\x05nodes\"\xdf\x05\n" +
 	"\n" +
 	"NodeStatus\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
@@ -1054,7 +1166,8 @@ const file_portolan_introspection_v1_introspection_proto_rawDesc = "" +
 	"\x0esent_resources\x18\x0e \x01(\x04R\rsentResources\x12\x1d\n" +
 	"\n" +
 	"sent_bytes\x18\x0f \x01(\x04R\tsentBytes\x12\x12\n" +
-	"\x04zone\x18\x10 \x01(\tR\x04zone\"@\n" +
+	"\x04zone\x18\x10 \x01(\tR\x04zone\x12:\n" +
+	"\bwarnings\x18\x11 \x03(\v2\x1e.portolan.discovery.v1.WarningR\bwarnings\"@\n" +
 	"\x0eGetViewRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1a\n" +
 	"\bservices\x18\x02 \x03(\tR\bservices\"\x82\x02\n" +
@@ -1077,7 +1190,7 @@ const file_portolan_introspection_v1_introspection_proto_rawDesc = "" +
 	"\x0flocal_endpoints\x18\x05 \x03(\tR\x0elocalEndpoints\"E\n" +
 	"\x15ExplainServiceRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
-	"\aservice\x18\x02 \x01(\tR\aservice\"\x8f\x02\n" +
+	"\aservice\x18\x02 \x01(\tR\aservice\"\xcd\x02\n" +
 	"\x16ExplainServiceResponse\x12\x1c\n" +
 	"\tdecisions\x18\x01 \x03(\tR\tdecisions\x12:\n" +
 	"\x04view\x18\x02 \x01(\v2&.portolan.introspection.v1.ServiceViewR\x04view\x12D\n" +
@@ -1085,7 +1198,17 @@ const file_portolan_introspection_v1_introspection_proto_rawDesc = "" +
 	"candidates\x18\x03 \x03(\v2$.portolan.introspection.v1.CandidateR\n" +
 	"candidates\x129\n" +
 	"\x04node\x18\x04 \x01(\v2%.portolan.introspection.v1.NodeStatusR\x04node\x12\x1a\n" +
-	"\brevision\x18\x05 \x01(\x04R\brevision\"\xc8\x01\n" +
+	"\brevision\x18\x05 \x01(\x04R\brevision\x12<\n" +
+	"\atraffic\x18\x06 \x03(\v2\".portolan.introspection.v1.TrafficR\atraffic\"\xbc\x01\n" +
+	"\aTraffic\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x12\x18\n" +
+	"\aoutcome\x18\x03 \x01(\tR\aoutcome\x12\x1c\n" +
+	"\tendpoints\x18\x04 \x03(\tR\tendpoints\x12\x1e\n" +
+	"\n" +
+	"masquerade\x18\x05 \x01(\tR\n" +
+	"masquerade\x125\n" +
+	"\baffinity\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\baffinity\"\xc8\x01\n" +
 	"\tCandidate\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1b\n" +
 	"\tport_name\x18\x02 \x01(\tR\bportName\x12\x14\n" +
@@ -1131,7 +1254,7 @@ func file_portolan_introspection_v1_introspection_proto_rawDescGZIP() []byte {
 }
 
 var file_portolan_introspection_v1_introspection_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_portolan_introspection_v1_introspection_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_portolan_introspection_v1_introspection_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_portolan_introspection_v1_introspection_proto_goTypes = []any{
 	(SyncState)(0),                 // 0: portolan.introspection.v1.SyncState
 	(*ListNodesRequest)(nil),       // 1: portolan.introspection.v1.ListNodesRequest
@@ -1143,50 +1266,55 @@ var file_portolan_introspection_v1_introspection_proto_goTypes = []any{
 	(*PortView)(nil),               // 7: portolan.introspection.v1.PortView
 	(*ExplainServiceRequest)(nil),  // 8: portolan.introspection.v1.ExplainServiceRequest
 	(*ExplainServiceResponse)(nil), // 9: portolan.introspection.v1.ExplainServiceResponse
-	(*Candidate)(nil),              // 10: portolan.introspection.v1.Candidate
-	(*ListProblemsRequest)(nil),    // 11: portolan.introspection.v1.ListProblemsRequest
-	(*ListProblemsResponse)(nil),   // 12: portolan.introspection.v1.ListProblemsResponse
-	(*Problem)(nil),                // 13: portolan.introspection.v1.Problem
-	(*timestamppb.Timestamp)(nil),  // 14: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 15: google.protobuf.Duration
-	(*v1.RejectedResource)(nil),    // 16: portolan.discovery.v1.RejectedResource
-	(*v1.NodeConfig)(nil),          // 17: portolan.discovery.v1.NodeConfig
-	(*v1.ClusterConfig)(nil),       // 18: portolan.discovery.v1.ClusterConfig
-	(*v1.Service)(nil),             // 19: portolan.discovery.v1.Service
-	(v1.Protocol)(0),               // 20: portolan.discovery.v1.Protocol
+	(*Traffic)(nil),                // 10: portolan.introspection.v1.Traffic
+	(*Candidate)(nil),              // 11: portolan.introspection.v1.Candidate
+	(*ListProblemsRequest)(nil),    // 12: portolan.introspection.v1.ListProblemsRequest
+	(*ListProblemsResponse)(nil),   // 13: portolan.introspection.v1.ListProblemsResponse
+	(*Problem)(nil),                // 14: portolan.introspection.v1.Problem
+	(*timestamppb.Timestamp)(nil),  // 15: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 16: google.protobuf.Duration
+	(*v1.RejectedResource)(nil),    // 17: portolan.discovery.v1.RejectedResource
+	(*v1.Warning)(nil),             // 18: portolan.discovery.v1.Warning
+	(*v1.NodeConfig)(nil),          // 19: portolan.discovery.v1.NodeConfig
+	(*v1.ClusterConfig)(nil),       // 20: portolan.discovery.v1.ClusterConfig
+	(*v1.Service)(nil),             // 21: portolan.discovery.v1.Service
+	(v1.Protocol)(0),               // 22: portolan.discovery.v1.Protocol
 }
 var file_portolan_introspection_v1_introspection_proto_depIdxs = []int32{
 	0,  // 0: portolan.introspection.v1.ListNodesRequest.states:type_name -> portolan.introspection.v1.SyncState
 	3,  // 1: portolan.introspection.v1.ListNodesResponse.nodes:type_name -> portolan.introspection.v1.NodeStatus
 	0,  // 2: portolan.introspection.v1.NodeStatus.state:type_name -> portolan.introspection.v1.SyncState
-	14, // 3: portolan.introspection.v1.NodeStatus.connected_at:type_name -> google.protobuf.Timestamp
-	14, // 4: portolan.introspection.v1.NodeStatus.acked_at:type_name -> google.protobuf.Timestamp
-	15, // 5: portolan.introspection.v1.NodeStatus.apply_duration:type_name -> google.protobuf.Duration
-	16, // 6: portolan.introspection.v1.NodeStatus.rejected:type_name -> portolan.discovery.v1.RejectedResource
-	6,  // 7: portolan.introspection.v1.GetViewResponse.services:type_name -> portolan.introspection.v1.ServiceView
-	17, // 8: portolan.introspection.v1.GetViewResponse.node_config:type_name -> portolan.discovery.v1.NodeConfig
-	18, // 9: portolan.introspection.v1.GetViewResponse.cluster_config:type_name -> portolan.discovery.v1.ClusterConfig
-	19, // 10: portolan.introspection.v1.ServiceView.service:type_name -> portolan.discovery.v1.Service
-	7,  // 11: portolan.introspection.v1.ServiceView.ports:type_name -> portolan.introspection.v1.PortView
-	20, // 12: portolan.introspection.v1.PortView.protocol:type_name -> portolan.discovery.v1.Protocol
-	6,  // 13: portolan.introspection.v1.ExplainServiceResponse.view:type_name -> portolan.introspection.v1.ServiceView
-	10, // 14: portolan.introspection.v1.ExplainServiceResponse.candidates:type_name -> portolan.introspection.v1.Candidate
-	3,  // 15: portolan.introspection.v1.ExplainServiceResponse.node:type_name -> portolan.introspection.v1.NodeStatus
-	13, // 16: portolan.introspection.v1.ListProblemsResponse.problems:type_name -> portolan.introspection.v1.Problem
-	14, // 17: portolan.introspection.v1.Problem.since:type_name -> google.protobuf.Timestamp
-	1,  // 18: portolan.introspection.v1.IntrospectionService.ListNodes:input_type -> portolan.introspection.v1.ListNodesRequest
-	4,  // 19: portolan.introspection.v1.IntrospectionService.GetView:input_type -> portolan.introspection.v1.GetViewRequest
-	8,  // 20: portolan.introspection.v1.IntrospectionService.ExplainService:input_type -> portolan.introspection.v1.ExplainServiceRequest
-	11, // 21: portolan.introspection.v1.IntrospectionService.ListProblems:input_type -> portolan.introspection.v1.ListProblemsRequest
-	2,  // 22: portolan.introspection.v1.IntrospectionService.ListNodes:output_type -> portolan.introspection.v1.ListNodesResponse
-	5,  // 23: portolan.introspection.v1.IntrospectionService.GetView:output_type -> portolan.introspection.v1.GetViewResponse
-	9,  // 24: portolan.introspection.v1.IntrospectionService.ExplainService:output_type -> portolan.introspection.v1.ExplainServiceResponse
-	12, // 25: portolan.introspection.v1.IntrospectionService.ListProblems:output_type -> portolan.introspection.v1.ListProblemsResponse
-	22, // [22:26] is the sub-list for method output_type
-	18, // [18:22] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	15, // 3: portolan.introspection.v1.NodeStatus.connected_at:type_name -> google.protobuf.Timestamp
+	15, // 4: portolan.introspection.v1.NodeStatus.acked_at:type_name -> google.protobuf.Timestamp
+	16, // 5: portolan.introspection.v1.NodeStatus.apply_duration:type_name -> google.protobuf.Duration
+	17, // 6: portolan.introspection.v1.NodeStatus.rejected:type_name -> portolan.discovery.v1.RejectedResource
+	18, // 7: portolan.introspection.v1.NodeStatus.warnings:type_name -> portolan.discovery.v1.Warning
+	6,  // 8: portolan.introspection.v1.GetViewResponse.services:type_name -> portolan.introspection.v1.ServiceView
+	19, // 9: portolan.introspection.v1.GetViewResponse.node_config:type_name -> portolan.discovery.v1.NodeConfig
+	20, // 10: portolan.introspection.v1.GetViewResponse.cluster_config:type_name -> portolan.discovery.v1.ClusterConfig
+	21, // 11: portolan.introspection.v1.ServiceView.service:type_name -> portolan.discovery.v1.Service
+	7,  // 12: portolan.introspection.v1.ServiceView.ports:type_name -> portolan.introspection.v1.PortView
+	22, // 13: portolan.introspection.v1.PortView.protocol:type_name -> portolan.discovery.v1.Protocol
+	6,  // 14: portolan.introspection.v1.ExplainServiceResponse.view:type_name -> portolan.introspection.v1.ServiceView
+	11, // 15: portolan.introspection.v1.ExplainServiceResponse.candidates:type_name -> portolan.introspection.v1.Candidate
+	3,  // 16: portolan.introspection.v1.ExplainServiceResponse.node:type_name -> portolan.introspection.v1.NodeStatus
+	10, // 17: portolan.introspection.v1.ExplainServiceResponse.traffic:type_name -> portolan.introspection.v1.Traffic
+	16, // 18: portolan.introspection.v1.Traffic.affinity:type_name -> google.protobuf.Duration
+	14, // 19: portolan.introspection.v1.ListProblemsResponse.problems:type_name -> portolan.introspection.v1.Problem
+	15, // 20: portolan.introspection.v1.Problem.since:type_name -> google.protobuf.Timestamp
+	1,  // 21: portolan.introspection.v1.IntrospectionService.ListNodes:input_type -> portolan.introspection.v1.ListNodesRequest
+	4,  // 22: portolan.introspection.v1.IntrospectionService.GetView:input_type -> portolan.introspection.v1.GetViewRequest
+	8,  // 23: portolan.introspection.v1.IntrospectionService.ExplainService:input_type -> portolan.introspection.v1.ExplainServiceRequest
+	12, // 24: portolan.introspection.v1.IntrospectionService.ListProblems:input_type -> portolan.introspection.v1.ListProblemsRequest
+	2,  // 25: portolan.introspection.v1.IntrospectionService.ListNodes:output_type -> portolan.introspection.v1.ListNodesResponse
+	5,  // 26: portolan.introspection.v1.IntrospectionService.GetView:output_type -> portolan.introspection.v1.GetViewResponse
+	9,  // 27: portolan.introspection.v1.IntrospectionService.ExplainService:output_type -> portolan.introspection.v1.ExplainServiceResponse
+	13, // 28: portolan.introspection.v1.IntrospectionService.ListProblems:output_type -> portolan.introspection.v1.ListProblemsResponse
+	25, // [25:29] is the sub-list for method output_type
+	21, // [21:25] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_portolan_introspection_v1_introspection_proto_init() }
@@ -1200,7 +1328,7 @@ func file_portolan_introspection_v1_introspection_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_portolan_introspection_v1_introspection_proto_rawDesc), len(file_portolan_introspection_v1_introspection_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
