@@ -11,6 +11,15 @@ import (
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 )
 
+// Family is an address family, as Kubernetes names it.
+type Family string
+
+// The address families.
+const (
+	IPv4 Family = "IPv4"
+	IPv6 Family = "IPv6"
+)
+
 // Settings is what a data plane needs of the node's and the cluster's
 // configuration.
 type Settings struct {

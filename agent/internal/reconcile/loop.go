@@ -58,7 +58,8 @@ type Config struct {
 type Observer interface {
 	// Queued is called when there is something to apply.
 	Queued()
-	// Applied is called after each attempt to change the kernel.
+	// Applied is called after each attempt to bring the kernel's rules of one family
+	// up to date; with no changes it is none but in name.
 	Applied(Attempt)
 	// Rejected is called with all resources that are currently rejected.
 	Rejected([]*discoveryv1.RejectedResource)
@@ -69,8 +70,9 @@ type Observer interface {
 	Checkpointed(bytes int, err error)
 }
 
-// Attempt describes one attempt to change the kernel.
+// Attempt describes one attempt to change the kernel's rules of one family.
 type Attempt struct {
+	Family dataplane.Family
 	// Whole is set if everything was replaced.
 	Whole bool
 	// Repair is set if that was because somebody else had changed the rules.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/portolan-net/portolan/agent/internal/dataplane"
 	"github.com/portolan-net/portolan/agent/internal/dataplane/fake"
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 	"github.com/portolan-net/portolan/agent/internal/state"
@@ -103,7 +104,7 @@ func (r *rig) Rejected([]*discoveryv1.RejectedResource) {}
 func (r *rig) Applied(a Attempt) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if a.Repair && a.Err == nil {
+	if a.Repair && a.Err == nil && a.Family == dataplane.IPv4 {
 		r.repairs++
 	}
 }

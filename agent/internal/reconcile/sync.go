@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/portolan-net/portolan/agent/internal/dataplane"
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 	"github.com/portolan-net/portolan/agent/internal/state"
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
@@ -39,7 +40,10 @@ func (l *Loop) sync(ctx context.Context) error {
 		attempt.Err = l.Dataplane.Apply(ctx, &changes)
 	}
 	attempt.Duration = l.Now().Sub(begun)
-	l.Observer.Applied(attempt)
+	for _, family := range []dataplane.Family{dataplane.IPv4, dataplane.IPv6} {
+		attempt.Family = family
+		l.Observer.Applied(attempt)
+	}
 	if attempt.Err != nil {
 		l.fail(attempt.Err)
 		return attempt.Err
