@@ -40,6 +40,10 @@ type Config struct {
 	DialOptions []grpc.DialOption
 	// CheckpointPath is the file that keeps the state over reboots; empty means none.
 	CheckpointPath string
+	// MaxServiceElements and MaxElements bound what one Service, and all Services,
+	// may take of the kernel, whatever the control plane says: elements of maps,
+	// about one for each backend of each frontend. Zero means no limit.
+	MaxServiceElements, MaxElements int
 	// HealthAddress and MetricsAddress are listen addresses; empty means none.
 	HealthAddress, MetricsAddress string
 	Version                       string
@@ -48,19 +52,47 @@ type Config struct {
 	Logger   hclog.Logger
 }
 
+// The limits of an agent that is not told otherwise. An element takes about a
+// hundred bytes of the kernel's memory.
+const (
+	DefaultMaxServiceElements = 200_000
+	DefaultMaxElements        = 2_000_000
+)
+
 // Mode is the name of the data plane, as kube-proxy's /proxyMode reports it.
 const Mode = "nftables"
 
 // Run works until the context ends. The rules stay in the kernel.
 func Run(ctx context.Context, config Config) error {
-	plane, err := nftables.Open(config.Logger.Named("nftables"))
+	planes, err := openPlanes(config.Logger.Named("nftables"))
 	if err != nil {
 		return err
 	}
-	return errors.Join(run(ctx, config, plane), plane.Close())
+	return errors.Join(run(ctx, config, planes), closePlanes(planes))
 }
 
-func run(ctx context.Context, config Config, plane dataplane.Dataplane) error {
+// openPlanes opens the data plane of each address family.
+func openPlanes(logger hclog.Logger) ([]dataplane.Dataplane, error) {
+	var planes []dataplane.Dataplane
+	for _, family := range []dataplane.Family{dataplane.IPv4, dataplane.IPv6} {
+		plane, err := nftables.Open(logger, family)
+		if err != nil {
+			return nil, errors.Join(err, closePlanes(planes))
+		}
+		planes = append(planes, plane)
+	}
+	return planes, nil
+}
+
+func closePlanes(planes []dataplane.Dataplane) error {
+	var errs []error
+	for _, plane := range planes {
+		errs = append(errs, plane.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func run(ctx context.Context, config Config, planes []dataplane.Dataplane) error {
 	restored, header := restore(config)
 	group, ctx := errgroup.WithContext(ctx)
 	changed, err := nodeaddr.Watch(ctx)
@@ -74,11 +106,12 @@ func run(ctx context.Context, config Config, plane dataplane.Dataplane) error {
 	cleaner := conntrack.New(config.Logger.Named("conntrack"), observed.Conntrack)
 	checks := healthcheck.New(config.Logger.Named("healthcheck"), func() bool { healthy, _ := observed.Health(); return healthy })
 	loop := reconcile.New(reconcile.Config{
-		Node: config.Node, Dataplane: plane, Logger: config.Logger.Named("reconcile"),
+		Node: config.Node, Dataplanes: planes, Logger: config.Logger.Named("reconcile"),
 		Addresses: nodeaddr.List, AddressesChanged: changed,
 		Sysctls:        sysctl.Tree{Root: "/", CPUs: runtime.NumCPU()}.Apply,
 		CleanConntrack: cleaner.Clean, HealthChecks: checks.Update,
 		Acknowledge:    func(r subscribe.Result) bool { return subscriber.Acknowledge(r) },
+		Limits:         ruleset.Limits{Service: config.MaxServiceElements, Node: config.MaxElements},
 		CheckpointPath: config.CheckpointPath, Observer: observed, Now: time.Now,
 	}, restored, header)
 	subscriber, err = subscribe.New(subscription(config, loop, restored, header))
@@ -143,27 +176,31 @@ func subscription(config Config, loop *reconcile.Loop, restored *state.State, he
 // Cleanup removes everything that an agent has put into the kernel of this
 // network namespace.
 func Cleanup(ctx context.Context, logger hclog.Logger) error {
-	plane, err := nftables.Open(logger)
+	planes, err := openPlanes(logger)
 	if err != nil {
 		return err
 	}
-	return errors.Join(plane.Cleanup(ctx), plane.Close())
+	var errs []error
+	for _, plane := range planes {
+		errs = append(errs, plane.Cleanup(ctx))
+	}
+	return errors.Join(append(errs, closePlanes(planes))...)
 }
 
 // Apply puts resources into the kernel once, replacing what an agent had put
 // there. It returns the resources that could not be used.
 func Apply(ctx context.Context, node string, resources []*discoveryv1.Resource, logger hclog.Logger) ([]*discoveryv1.RejectedResource, error) {
-	plane, err := nftables.Open(logger)
+	planes, err := openPlanes(logger)
 	if err != nil {
 		return nil, err
 	}
 	rejected, err := reconcile.Once(ctx, reconcile.Config{
-		Node: node, Dataplane: plane, Logger: logger, Addresses: nodeaddr.List, Now: time.Now,
+		Node: node, Dataplanes: planes, Logger: logger, Addresses: nodeaddr.List, Now: time.Now,
 		CleanConntrack: func(serving ruleset.Serving) {
 			if _, err := conntrack.Remove(ctx, serving); err != nil {
 				logger.Warn("cannot remove connections to UDP endpoints that have gone", "error", err)
 			}
 		},
 	}, resources)
-	return rejected, errors.Join(err, plane.Close())
+	return rejected, errors.Join(err, closePlanes(planes))
 }

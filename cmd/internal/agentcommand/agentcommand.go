@@ -29,6 +29,8 @@ type options struct {
 	checkpoint string
 	healthz    string
 	metrics    string
+	maxService int
+	maxAll     int
 }
 
 // New returns the command tree.
@@ -57,6 +59,8 @@ removes them.`,
 	flags.StringVar(&o.checkpoint, "checkpoint-file", "/var/lib/portolan/checkpoint", "where the state is kept over reboots; empty means nowhere")
 	flags.StringVar(&o.healthz, "healthz-bind-address", "0.0.0.0:10256", "where to serve /healthz and /livez; empty means nowhere")
 	flags.StringVar(&o.metrics, "metrics-bind-address", "127.0.0.1:10249", "where to serve /metrics and /proxyMode; empty means nowhere")
+	flags.IntVar(&o.maxService, "max-service-elements", agent.DefaultMaxServiceElements, "Services that need more map elements keep what they have; 0 means no limit")
+	flags.IntVar(&o.maxAll, "max-elements", agent.DefaultMaxElements, "how many map elements all Services may need; 0 means no limit")
 	o.tls.Register(flags, "control planes")
 	o.logging.Register(flags)
 	command.AddCommand(cleanupCommand())
@@ -84,7 +88,7 @@ func (o *options) run(command *cobra.Command) error {
 	}
 	return agent.Run(command.Context(), agent.Config{
 		Node: o.node, Servers: o.servers, DialOptions: []grpc.DialOption{grpc.WithTransportCredentials(transport)},
-		CheckpointPath: o.checkpoint, HealthAddress: o.healthz, MetricsAddress: o.metrics,
+		CheckpointPath: o.checkpoint, MaxServiceElements: o.maxService, MaxElements: o.maxAll, HealthAddress: o.healthz, MetricsAddress: o.metrics,
 		Version: version.String(), Instance: instance(), Logger: logger,
 	})
 }
