@@ -70,8 +70,8 @@ var nextPort atomic.Uint32
 
 func sourcePort() uint16 { return uint16(firstPort + nextPort.Add(1)%ports) }
 
-// dial returns an open connection if it was answered.
-func dial(call Call) (net.Conn, Answer) {
+// newDialer returns what calls from a port of its own, which the answer names.
+func newDialer(call Call) (net.Dialer, Answer) {
 	answer := Answer{Port: sourcePort()}
 	dialer := net.Dialer{Timeout: call.Patience, Control: reuse}
 	source := call.Source
@@ -85,6 +85,12 @@ func dial(call Call) (net.Conn, Answer) {
 	if call.Protocol == "udp" {
 		dialer.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(source, answer.Port))
 	}
+	return dialer, answer
+}
+
+// dial returns an open connection if it was answered.
+func dial(call Call) (net.Conn, Answer) {
+	dialer, answer := newDialer(call)
 	connection, err := dialer.DialContext(context.Background(), call.Protocol, call.Destination.String())
 	if err == nil && call.Protocol == "udp" {
 		if _, err = connection.Write([]byte("hello")); errors.Is(err, syscall.EPERM) {
