@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/portolan-net/portolan/test/conformance/internal/lab"
 	"github.com/portolan-net/portolan/test/conformance/internal/scenario"
 	"github.com/portolan-net/portolan/test/conformance/internal/talk"
@@ -58,9 +60,16 @@ func (f *flow) check(after *scenario.Step) error {
 		case stays && err == nil:
 			return fmt.Errorf("a UDP flow to %s, which still serves, came to %s", f.first, now)
 		case time.Now().After(deadline):
-			return fmt.Errorf("a UDP flow from %s came to %v after %s (%w): expected one of %v", f.first, now, rebalance, err, f.finally)
+			return fmt.Errorf("a UDP flow that %s answered is answered by %s after %s (%v): expected one of %v", name(f.first), name(now), rebalance, err, f.finally)
 		}
 	}
+}
+
+func name(backend netip.AddrPort) string {
+	if !backend.IsValid() {
+		return "nobody"
+	}
+	return backend.String()
 }
 
 // serves tells whether an endpoint still serves the connections that it has: whether
@@ -68,7 +77,7 @@ func (f *flow) check(after *scenario.Step) error {
 func serves(step *scenario.Step, backend netip.AddrPort) bool {
 	for _, slice := range step.Cluster.Slices {
 		for _, port := range slice.Ports {
-			if port.Port == nil || *port.Port != int32(backend.Port()) {
+			if port.Port == nil || *port.Port != int32(backend.Port()) || port.Protocol == nil || *port.Protocol != corev1.ProtocolUDP {
 				continue
 			}
 			for _, e := range slice.Endpoints {

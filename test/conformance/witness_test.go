@@ -22,7 +22,7 @@ import (
 // No packet may be lost, but for two reasons. A client that is remembered with an
 // endpoint which has just gone loses one. And who deletes the conntrack entries of a
 // UDP endpoint that has gone (S115) may do so while an answer is on its way. TCP sends
-// again by itself; for UDP a witness does, as resolvers do.
+// again by itself; for UDP and SCTP a witness does, as resolvers do.
 //
 // Once the new step is in force, new connections come to its backends alone.
 type witnesses struct {
@@ -52,7 +52,7 @@ func (w *world) watch(t *testing.T, before, after *scenario.Step) *witnesses {
 	for _, p := range before.Probes {
 		was, err1 := w.decide(before, p)
 		will, err2 := w.decide(after, p)
-		if err1 != nil || err2 != nil || p.Protocol == "sctp" {
+		if err1 != nil || err2 != nil {
 			continue
 		}
 		source, place, err := w.source(p)
@@ -117,7 +117,7 @@ func (ws *witnesses) call(p scenario.Probe, place *lab.Place, call talk.Call, ma
 				backends = finally
 			}
 			answer := talk.Make(call)
-			if p.Protocol == "udp" && answer.Result == talk.Silent {
+			if p.Protocol != "tcp" && answer.Result == talk.Silent {
 				answer = talk.Make(call)
 			} else if took := time.Since(begun); took > retransmission && !mayLose {
 				return fmt.Errorf("a connection took %s, so that a packet was lost", took)

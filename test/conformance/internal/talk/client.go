@@ -115,11 +115,16 @@ func readGreeting(connection net.Conn, patience time.Duration, answer *Answer) e
 	if err := connection.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
-	line, err := bufio.NewReaderSize(connection, 128).ReadString('\n')
+	line, err := bufio.NewReaderSize(connection, 128).ReadBytes('\n')
 	if err != nil {
 		return err
 	}
-	server, client, _ := strings.Cut(strings.TrimSpace(line), " ")
+	return parseGreeting(line, answer)
+}
+
+// parseGreeting reads who has answered, and whom it saw.
+func parseGreeting(line []byte, answer *Answer) (err error) {
+	server, client, _ := strings.Cut(strings.TrimSpace(string(line)), " ")
 	if answer.Backend, err = netip.ParseAddrPort(server); err != nil {
 		return fmt.Errorf("greeting %q: %w", line, err)
 	}
@@ -169,6 +174,12 @@ func Hold(call Call) (*Held, error) {
 		return nil, fmt.Errorf("connecting to %s: %w", call.Destination, answer.Err)
 	}
 	return &Held{Backend: answer.Backend, connection: connection}, nil
+}
+
+// Client returns the client's own address and port.
+func (h *Held) Client() netip.AddrPort {
+	address, _ := netip.ParseAddrPort(h.connection.LocalAddr().String())
+	return address
 }
 
 // Check sends something and expects it back.
