@@ -149,7 +149,8 @@ func (l *loaded) learn(name string, rules int, wanted map[string]int) bool {
 		l.localPicks[n] = struct{}{}
 		return rules == 1
 	}
-	if timeout, err := time.ParseDuration(strings.TrimPrefix(name, "affinity-")); err == nil {
+	// Of an affinity there are two chains, made together.
+	if timeout, err := time.ParseDuration(strings.TrimPrefix(strings.TrimPrefix(name, "local-"), "affinity-")); err == nil {
 		l.affinities[timeout] = struct{}{}
 		return rules == 2
 	}
