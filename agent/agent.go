@@ -19,6 +19,7 @@ import (
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
 	"github.com/portolan-net/portolan/agent/internal/dataplane/nftables"
 	"github.com/portolan-net/portolan/agent/internal/healthcheck"
+	"github.com/portolan-net/portolan/agent/internal/localhost"
 	"github.com/portolan-net/portolan/agent/internal/metrics"
 	"github.com/portolan-net/portolan/agent/internal/nodeaddr"
 	"github.com/portolan-net/portolan/agent/internal/reconcile"
@@ -105,11 +106,12 @@ func run(ctx context.Context, config Config, planes []dataplane.Dataplane) error
 	observed := metrics.New(func() subscribe.Status { return subscriber.Status() }, config.Version, time.Now)
 	cleaner := conntrack.New(config.Logger.Named("conntrack"), observed.Conntrack)
 	checks := healthcheck.New(config.Logger.Named("healthcheck"), func() bool { healthy, _ := observed.Health(); return healthy })
+	localhostPorts := localhost.New(config.Logger.Named("localhost"))
 	loop := reconcile.New(reconcile.Config{
 		Node: config.Node, Dataplanes: planes, Logger: config.Logger.Named("reconcile"),
 		Addresses: nodeaddr.List, AddressesChanged: changed,
 		Sysctls:        sysctl.Tree{Root: "/", CPUs: runtime.NumCPU()}.Apply,
-		CleanConntrack: cleaner.Clean, HealthChecks: checks.Update,
+		CleanConntrack: cleaner.Clean, HealthChecks: checks.Update, LocalhostPorts: localhostPorts.Update,
 		Acknowledge:    func(r subscribe.Result) bool { return subscriber.Acknowledge(r) },
 		Limits:         ruleset.Limits{Service: config.MaxServiceElements, Node: config.MaxElements},
 		CheckpointPath: config.CheckpointPath, Observer: observed, Now: time.Now,
@@ -122,6 +124,7 @@ func run(ctx context.Context, config Config, planes []dataplane.Dataplane) error
 	group.Go(func() error { return subscriber.Run(ctx) })
 	group.Go(func() error { return cleaner.Run(ctx) })
 	group.Go(func() error { return checks.Run(ctx) })
+	group.Go(func() error { return localhostPorts.Run(ctx) })
 	group.Go(func() error {
 		return serving("health", metrics.Serve(ctx, config.HealthAddress, observed.HealthHandler()))
 	})

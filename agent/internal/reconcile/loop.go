@@ -45,6 +45,8 @@ type Config struct {
 	// serves UDP frontends and where load balancers may ask. May be nil.
 	CleanConntrack func(ruleset.Serving)
 	HealthChecks   func([]ruleset.HealthCheck)
+	// LocalhostPorts is told of the node ports on loopback addresses. May be nil.
+	LocalhostPorts func([]ruleset.LocalhostPort)
 	// Acknowledge reports the fate of the latest transaction once more.
 	Acknowledge func(subscribe.Result) bool
 	// Limits bounds how much of the kernel Services may take.

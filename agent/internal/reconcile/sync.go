@@ -46,7 +46,7 @@ func (l *Loop) sync(ctx context.Context) error {
 	} else if l.Logger.IsDebug() {
 		l.Logger.Debug("applied", "frontends", len(changes.Frontends), "revision", l.revision, "took", l.Now().Sub(begun))
 	}
-	l.follow(names, changes.HealthChecks || whole)
+	l.follow(names, changes.HealthChecks || whole, changes.LocalhostPorts || whole)
 	return nil
 }
 
@@ -73,12 +73,15 @@ func (l *Loop) update(ctx context.Context, p *plane, changes *ruleset.Changes, b
 }
 
 // follow does what comes after the rules are in force.
-func (l *Loop) follow(names map[string]struct{}, healthChecks bool) {
+func (l *Loop) follow(names map[string]struct{}, healthChecks, localhostPorts bool) {
 	if l.CleanConntrack != nil {
 		l.CleanConntrack(l.table.Serving(maps.Keys(names), l.view))
 	}
 	if l.HealthChecks != nil && healthChecks {
 		l.HealthChecks(l.table.HealthChecks())
+	}
+	if l.LocalhostPorts != nil && localhostPorts {
+		l.LocalhostPorts(l.table.LocalhostPorts())
 	}
 }
 

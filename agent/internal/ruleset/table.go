@@ -17,9 +17,9 @@ type Table struct {
 	waiting    map[Key][]*Frontend
 	clusterIPs counted[netip.Addr]
 	hairpins   counted[Hairpin]
-	// checks has the health checks of the Services that have some.
-	checks map[string][]HealthCheck
-	budget budget
+	checks     perService[HealthCheck]
+	localhost  perService[LocalhostPort]
+	budget     budget
 }
 
 // NewTable returns an empty table.
@@ -30,7 +30,8 @@ func NewTable() *Table {
 		waiting:    map[Key][]*Frontend{},
 		clusterIPs: counted[netip.Addr]{},
 		hairpins:   counted[Hairpin]{},
-		checks:     map[string][]HealthCheck{},
+		checks:     perService[HealthCheck]{},
+		localhost:  perService[LocalhostPort]{},
 		budget:     budget{excess: map[string]int{}},
 	}
 }
@@ -40,8 +41,9 @@ type Changes struct {
 	Frontends                          []Change
 	AddedClusterIPs, RemovedClusterIPs []netip.Addr
 	AddedHairpins, RemovedHairpins     []Hairpin
-	// HealthChecks is set if any changed. They are no business of the kernel's.
-	HealthChecks bool
+	// HealthChecks and LocalhostPorts are set if any changed. They are no business of
+	// the kernel's.
+	HealthChecks, LocalhostPorts bool
 }
 
 // Change is a frontend before and after; nil where it was not or is no more.
@@ -109,7 +111,8 @@ func (t *Table) Update(names iter.Seq[string], view func(name string) View) Chan
 		if !t.afford(name, old, next) {
 			continue
 		}
-		changes.HealthChecks = t.setChecks(name, healthChecks(v, t.env)) || changes.HealthChecks
+		changes.HealthChecks = t.checks.set(name, healthChecks(v, t.env)) || changes.HealthChecks
+		changes.LocalhostPorts = t.localhost.set(name, localhostPorts(v.Service, t.env)) || changes.LocalhostPorts
 		if old != nil {
 			t.withdraw(old, before)
 			clusterIPs.remove(t.clusterIPs, old.clusterIPs)

@@ -118,6 +118,7 @@ func encodeNodeConfig(c *NodeConfig) *discoveryv1.Resource {
 			MasqueradeAll: c.MasqueradeAll, MasqueradeBit: c.MasqueradeBit,
 			SyncPeriod: durationpb.New(c.SyncPeriod), MinSyncPeriod: durationpb.New(c.MinSyncPeriod),
 			Ipvs: c.IPVS, Conntrack: c.Conntrack, Ineligible: c.Ineligible,
+			LocalhostNodePorts: c.LocalhostNodePorts,
 		}}}
 }
 
