@@ -9,6 +9,7 @@ import (
 	"github.com/portolan-net/portolan/controlplane/internal/admission"
 	"github.com/portolan-net/portolan/controlplane/internal/compile"
 	"github.com/portolan-net/portolan/controlplane/internal/proxyconfig"
+	"github.com/portolan-net/portolan/controlplane/internal/round"
 )
 
 // Reader is a source of random bytes.
@@ -24,6 +25,10 @@ type ProxyConfig struct {
 
 // DefaultMaxServicePorts is how many ports a Service may have by default.
 const DefaultMaxServicePorts = admission.DefaultPortsPerService
+
+// DefaultMaxServiceEndpoints is how many endpoints a Service may have by default,
+// counted once for each port that they serve.
+const DefaultMaxServiceEndpoints = round.DefaultMaxServiceEndpoints
 
 var errNoIPVS = errors.New("mode ipvs: this version has the nftables data plane only")
 

@@ -44,6 +44,9 @@ type Config struct {
 	ClusterID string
 	// MaxServicePorts is how many ports a Service may have; zero means the default.
 	MaxServicePorts int
+	// MaxServiceEndpoints is how many endpoints a Service may have, counted once for
+	// each port that they serve; zero means the default.
+	MaxServiceEndpoints int
 	ProxyConfig
 
 	// Agents is where agents connect; nil serves none. Credentials are its TLS.
@@ -127,7 +130,7 @@ func assemble(config Config) (*controlPlane, error) {
 	}
 	c.intro = introspection.New(introspection.Config{Snapshots: c.snapshots, Nodes: registry, Cluster: c.objects, Explainer: explainer{c.objects, settings}})
 	c.driver = round.New(round.Config{
-		Cluster: c.objects, Snapshots: c.snapshots, Settings: settings,
+		Cluster: c.objects, Snapshots: c.snapshots, Settings: settings, MaxServiceEndpoints: c.MaxServiceEndpoints,
 		Logger: config.Logger.Named("compile"), Observe: c.metrics.Round,
 	})
 	return c, nil

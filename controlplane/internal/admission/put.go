@@ -36,7 +36,7 @@ func (b *Batch) putService(s *service) {
 func (b *Batch) rejection(s *service) model.Problem {
 	addr, holder := b.w.claims.conflict(s)
 	return model.Problem{
-		Object: objects.ServiceName(s.key), Field: "spec.clusterIP", Value: addr.String(),
+		Object: objects.ServiceName(s.key), Field: "spec.clusterIP", Value: addr.String(), Reason: model.Conflict,
 		Message: objects.ServiceName(holder.key) + " holds this address; this Service is not in force until the address is free",
 	}
 }

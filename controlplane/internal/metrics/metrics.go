@@ -19,6 +19,7 @@ import (
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
 	"github.com/portolan-net/portolan/controlplane/internal/cluster"
 	"github.com/portolan-net/portolan/controlplane/internal/discovery"
+	"github.com/portolan-net/portolan/controlplane/internal/model"
 	"github.com/portolan-net/portolan/controlplane/internal/nodes"
 	"github.com/portolan-net/portolan/controlplane/internal/round"
 	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
@@ -88,6 +89,7 @@ var (
 	revisionDesc  = prometheus.NewDesc("portolan_revision", "The current revision, as this replica counts.", nil, nil)
 	resourcesDesc = prometheus.NewDesc("portolan_resources", "Resources of all scopes in the current revision.", nil, nil)
 	problemsDesc  = prometheus.NewDesc("portolan_problems", "Objects, or parts of objects, that are not in force.", nil, nil)
+	troubledDesc  = prometheus.NewDesc("portolan_controlplane_objects_not_in_force", "Objects that are not in force, or only in their last good state, or not in part, by kind of reason.", []string{"reason"}, nil)
 	nodesDesc     = prometheus.NewDesc("portolan_nodes", "Nodes by state.", []string{"state"}, nil)
 	streamsDesc   = prometheus.NewDesc("portolan_streams", "Open streams.", nil, nil)
 	sentDesc      = prometheus.NewDesc("portolan_sent_resources_total", "Resources sent.", nil, nil)
@@ -99,7 +101,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (n *now) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{revisionDesc, resourcesDesc, problemsDesc, nodesDesc, streamsDesc, sentDesc, bytesDesc, fullDesc, mismatchDesc, refusedDesc} {
+	for _, d := range []*prometheus.Desc{revisionDesc, resourcesDesc, problemsDesc, troubledDesc, nodesDesc, streamsDesc, sentDesc, bytesDesc, fullDesc, mismatchDesc, refusedDesc} {
 		ch <- d
 	}
 }
@@ -118,7 +120,11 @@ func (n *now) Collect(ch chan<- prometheus.Metric) {
 		gauge(resourcesDesc, float64(current.Len()))
 	}
 	gauge(revisionDesc, float64(revision))
-	gauge(problemsDesc, float64(len(n.cfg.Cluster.Problems())))
+	problems := n.cfg.Cluster.Problems()
+	gauge(problemsDesc, float64(len(problems)))
+	for reason, count := range troubled(problems) {
+		gauge(troubledDesc, float64(count), reason.String())
+	}
 	states := n.cfg.Nodes.Count(revision)
 	for number, name := range introspectionv1.SyncState_name {
 		if number != 0 {
@@ -132,6 +138,21 @@ func (n *now) Collect(ch chan<- prometheus.Metric) {
 	counter(fullDesc, stats.FullSyncs)
 	counter(mismatchDesc, stats.DigestMismatches)
 	counter(refusedDesc, stats.Refused)
+}
+
+// troubled counts objects by the reasons of their problems.
+func troubled(problems []model.Problem) map[model.Reason]int {
+	counts := make(map[model.Reason]int, len(model.Reasons))
+	for _, reason := range model.Reasons {
+		objects := map[string]struct{}{}
+		for i := range problems {
+			if problems[i].Reason == reason {
+				objects[problems[i].Object] = struct{}{}
+			}
+		}
+		counts[reason] = len(objects)
+	}
+	return counts
 }
 
 // Handler serves /metrics, /healthz and /readyz.

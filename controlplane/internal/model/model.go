@@ -181,7 +181,27 @@ type Problem struct {
 	Value string
 	// Message says what was expected and what is done instead.
 	Message string
+	Reason  Reason
 }
+
+// Reason is what kind of problem it is, for counting.
+type Reason uint8
+
+// The kinds of problems.
+const (
+	// Invalid is a value that cannot be used.
+	Invalid Reason = iota
+	// Conflict is an address that belongs to another.
+	Conflict
+	// Exceeded is a budget that is exceeded.
+	Exceeded
+)
+
+// Reasons are all kinds of problems.
+var Reasons = []Reason{Invalid, Conflict, Exceeded}
+
+// String returns the reason as a metric's label has it.
+func (r Reason) String() string { return [...]string{"invalid", "conflict", "budget"}[r] }
 
 // String returns the problem in one line for a person.
 func (p Problem) String() string {

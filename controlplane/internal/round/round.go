@@ -3,6 +3,7 @@
 package round
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"time"
@@ -27,7 +28,10 @@ type Config struct {
 	Cluster   *cluster.Store
 	Snapshots *snapshot.Store
 	Settings  compile.Settings
-	Logger    hclog.Logger
+	// MaxServiceEndpoints is how many endpoints a Service may have, counted once for
+	// each port that they serve; zero means the default.
+	MaxServiceEndpoints int
+	Logger              hclog.Logger
 	// Observe is told of each round that made a snapshot; may be nil.
 	Observe func(Result)
 }
@@ -48,10 +52,15 @@ type Driver struct {
 	// round that failed.
 	pending cluster.Changes
 	started bool
+	// over has the Services that are beyond the budget.
+	over map[model.Key]bool
 }
 
 // New returns a driver.
-func New(config Config) *Driver { return &Driver{Config: config} }
+func New(config Config) *Driver {
+	config.MaxServiceEndpoints = cmp.Or(config.MaxServiceEndpoints, DefaultMaxServiceEndpoints)
+	return &Driver{Config: config, over: map[model.Key]bool{}}
+}
 
 // Run compiles until the context ends. Nothing is committed before the source has
 // delivered everything once, so an unsynced control plane serves nothing.
@@ -96,8 +105,7 @@ func (d *Driver) Round() {
 	}
 	tx := d.Snapshots.Begin()
 	for key := range d.pending.Services {
-		service, slices := d.Cluster.Service(key)
-		d.replace(tx, "service/"+key.String(), compile.Service(d.Settings.Allow(service), slices))
+		d.service(tx, key)
 	}
 	for name := range d.pending.Nodes {
 		d.replace(tx, "node/"+name, compile.Node(d.Cluster.Node(name), d.Settings))
