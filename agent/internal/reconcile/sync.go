@@ -40,6 +40,7 @@ func (l *Loop) sync(ctx context.Context) error {
 		attempt.Err = l.Dataplane.Apply(ctx, &changes)
 	}
 	attempt.Duration = l.Now().Sub(begun)
+	l.took = attempt.Duration
 	for _, family := range []dataplane.Family{dataplane.IPv4, dataplane.IPv6} {
 		attempt.Family = family
 		l.Observer.Applied(attempt)
@@ -65,13 +66,14 @@ func (l *Loop) follow(names map[string]struct{}, healthChecks bool) {
 
 // fail arranges for a replacement of everything, later each time.
 func (l *Loop) fail(err error) {
-	l.whole = true
+	l.whole, l.failure = true, err
 	l.retryAfter = min(max(2*l.retryAfter, firstRetry), lastRetry)
 	l.retry.Reset(l.retryAfter)
 	l.Logger.Error("cannot change the kernel's rules; those before stay in force", "error", err, "next attempt in", l.retryAfter)
 }
 
 func (l *Loop) succeed(attempt Attempt) {
+	l.failure = nil
 	if l.retryAfter > 0 || attempt.Whole {
 		l.Logger.Info("the kernel holds the whole ruleset", "frontends", attempt.Frontends, "revision", l.revision, "took", attempt.Duration)
 	} else if l.Logger.IsDebug() {

@@ -124,5 +124,8 @@ func (o *options) standing(response *introspectionv1.ExplainServiceResponse) str
 	if trouble := output.Trouble(node); trouble != "" {
 		line += "\n  Its last error: " + trouble
 	}
+	if warning := output.Warning(node); warning != "" {
+		line += "\n  It warns: " + warning
+	}
 	return line
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/portolan-net/portolan/cmd/portolan/internal/output"
 )
 
-var nodesHeading = []string{"NODE", "ZONE", "STATE", "REVISION", "APPLIED", "TOOK", "SENT", "VERSION", "ERROR"}
+var nodesHeading = []string{"NODE", "ZONE", "STATE", "REVISION", "APPLIED", "TOOK", "SENT", "VERSION", "ERROR", "WARNING"}
 
 func nodesCommand(now func() time.Time) *cobra.Command {
 	o := options{now: now}
@@ -32,7 +32,9 @@ func nodesCommand(now func() time.Time) *cobra.Command {
             confirmed anything yet. Disconnected: its kernel keeps what it had.
   REVISION  applied / current
   APPLIED   how long ago its kernel took the last change, and TOOK how long that took
-  SENT      resources and bytes sent since it connected`,
+  SENT      resources and bytes sent since it connected
+  ERROR     why it did not apply what it was sent, or why it is not connected
+  WARNING   what it could not do though it applies, such as listen on a port`,
 		Example: `  portolan get nodes
   portolan get nodes node-a node-b -o json`,
 		RunE: o.nodes,
@@ -88,6 +90,6 @@ func nodeRow(node *introspectionv1.NodeStatus, current uint64, now time.Time) []
 		node.GetNode(), node.GetZone(), output.State(node.GetState()),
 		fmt.Sprintf("%d/%d", node.GetAckedRevision(), current), applied, took,
 		fmt.Sprintf("%d (%s)", node.GetSentResources(), output.Bytes(node.GetSentBytes())),
-		node.GetAgentVersion(), output.Trouble(node),
+		node.GetAgentVersion(), output.Trouble(node), output.Warning(node),
 	}
 }
