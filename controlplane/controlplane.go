@@ -23,6 +23,7 @@ import (
 	"github.com/portolan-net/portolan/controlplane/internal/cluster"
 	"github.com/portolan-net/portolan/controlplane/internal/compile"
 	"github.com/portolan-net/portolan/controlplane/internal/discovery"
+	"github.com/portolan-net/portolan/controlplane/internal/events"
 	"github.com/portolan-net/portolan/controlplane/internal/introspection"
 	"github.com/portolan-net/portolan/controlplane/internal/kube"
 	"github.com/portolan-net/portolan/controlplane/internal/manifest"
@@ -57,9 +58,11 @@ type Config struct {
 	// Metrics is where Prometheus and probes ask; nil serves none.
 	Metrics net.Listener
 
-	Version string
-	Logger  hclog.Logger
-	Rand    Reader
+	// Instance tells this replica from others, in Events.
+	Instance string
+	Version  string
+	Logger   hclog.Logger
+	Rand     Reader
 }
 
 // drainTime is how long streams have to end when the control plane stops.
@@ -76,6 +79,8 @@ type controlPlane struct {
 	metrics   *metrics.Metrics
 	driver    *round.Driver
 	health    *health.Server
+	// events is nil unless the source is an API server.
+	events *events.Recorder
 }
 
 // Run serves until the context ends.
@@ -88,6 +93,9 @@ func Run(ctx context.Context, config Config) error {
 	group.Go(func() error { return c.source(ctx) })
 	group.Go(func() error { return c.driver.Run(ctx) })
 	group.Go(func() error { c.discovery.ReportHealth(ctx, c.health); return nil })
+	if c.events != nil {
+		group.Go(func() error { return c.events.Run(ctx) })
+	}
 	if config.Agents != nil {
 		group.Go(func() error { return c.serve(ctx, config.Agents, c.agentServer()) })
 	}
@@ -116,14 +124,17 @@ func assemble(config Config) (*controlPlane, error) {
 		Config: config, settings: settings, objects: cluster.NewStore(),
 		snapshots: snapshot.NewStore(time.Now), health: health.NewServer(),
 	}
+	if err := c.recordEvents(); err != nil {
+		return nil, err
+	}
 	registry := nodes.NewRegistry(nodes.Config{Now: time.Now, Known: func(node string) bool { return c.objects.Node(node) != nil }})
 	c.metrics = metrics.New(metrics.Config{
 		Cluster: c.objects, Snapshots: c.snapshots, Nodes: registry, Version: config.Version,
-		Stats: func() discovery.Stats { return c.discovery.Stats() },
+		Stats: func() discovery.Stats { return c.discovery.Stats() }, Events: c.eventStats,
 	})
 	c.discovery, err = discovery.New(discovery.Config{
 		Snapshots: c.snapshots, Nodes: registry, Logger: config.Logger.Named("discovery"),
-		Observe: c.metrics.Acknowledged, Now: time.Now,
+		Observe: c.metrics.Acknowledged, Events: c.discoveryEvents(), Now: time.Now,
 	})
 	if err != nil {
 		return nil, err

@@ -74,7 +74,7 @@ func (o *options) run(ctx context.Context) error {
 	config := controlplane.Config{
 		Manifests: o.manifests, Kubeconfig: o.kubeconfig, ClusterID: o.cluster, ProxyConfig: o.config,
 		MaxServicePorts: o.maxPorts, MaxServiceEndpoints: o.maxEndpoints,
-		Version: version.String(), Logger: logger, Rand: rand.Reader,
+		Instance: hostname(), Version: version.String(), Logger: logger, Rand: rand.Reader,
 	}
 	if config.Agents, err = listen(ctx, "--listen", o.listen); err != nil {
 		return err
@@ -92,6 +92,15 @@ func (o *options) run(ctx context.Context) error {
 	}
 	logger.Info("control plane starting", "agents", o.listen, "admin", o.admin, "version", config.Version)
 	return controlplane.Run(ctx, config)
+}
+
+// hostname is the pod's name where the process runs in one.
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "unknown"
+	}
+	return name
 }
 
 // listenAdmin listens where only this machine can connect: the admin listener has

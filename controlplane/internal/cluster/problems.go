@@ -26,21 +26,34 @@ type finding struct {
 	object string
 }
 
-// problems is what is wrong, by who says so of what.
-type problems map[finding][]model.Problem
+// ObserveProblems has fn told of each problem that was not there before. It is
+// called while the store is locked, so it must neither wait nor ask the store.
+func (s *Store) ObserveProblems(fn func(model.Problem)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.observe = fn
+}
 
-func (p problems) set(by Finder, object string, list []model.Problem) {
-	if len(list) == 0 {
-		delete(p, finding{by, object})
+// setProblems is called while the store is locked.
+func (s *Store) setProblems(at finding, list []model.Problem) {
+	before := s.problems[at]
+	if s.problems[at] = list; len(list) == 0 {
+		delete(s.problems, at)
+	}
+	if s.observe == nil {
 		return
 	}
-	p[finding{by, object}] = list
+	for _, problem := range list {
+		if !slices.Contains(before, problem) {
+			s.observe(problem)
+		}
+	}
 }
 
 // SetProblems replaces what admission says is wrong with an object; none means it
 // is well.
 func (t *Tx) SetProblems(object string, list []model.Problem) {
-	t.s.problems.set(Admission, object, list)
+	t.s.setProblems(finding{Admission, object}, list)
 }
 
 // Problems returns what admission has said is wrong with an object.
@@ -54,7 +67,7 @@ func (s *Store) SetProblems(by Finder, object string, list []model.Problem) (bef
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before = s.problems[finding{by, object}]
-	s.problems.set(by, object, list)
+	s.setProblems(finding{by, object}, list)
 	return before
 }
 

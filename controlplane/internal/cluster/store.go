@@ -17,7 +17,8 @@ type Store struct {
 	byService map[model.Key]map[string]*model.Slice
 	nodes     map[string]*model.Node
 	cidrs     map[string]*model.ServiceCIDR
-	problems  problems
+	problems  map[finding][]model.Problem
+	observe   func(model.Problem)
 	version   model.SourceVersion
 	synced    bool
 
@@ -52,7 +53,7 @@ func NewStore() *Store {
 		byService: map[model.Key]map[string]*model.Slice{},
 		nodes:     map[string]*model.Node{},
 		cidrs:     map[string]*model.ServiceCIDR{},
-		problems:  problems{},
+		problems:  map[finding][]model.Problem{},
 		changed:   make(chan struct{}, 1),
 	}
 }

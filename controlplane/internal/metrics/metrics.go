@@ -19,6 +19,7 @@ import (
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
 	"github.com/portolan-net/portolan/controlplane/internal/cluster"
 	"github.com/portolan-net/portolan/controlplane/internal/discovery"
+	"github.com/portolan-net/portolan/controlplane/internal/events"
 	"github.com/portolan-net/portolan/controlplane/internal/model"
 	"github.com/portolan-net/portolan/controlplane/internal/nodes"
 	"github.com/portolan-net/portolan/controlplane/internal/round"
@@ -31,7 +32,9 @@ type Config struct {
 	Snapshots *snapshot.Store
 	Nodes     *nodes.Registry
 	// Stats is asked at each scrape.
-	Stats   func() discovery.Stats
+	Stats func() discovery.Stats
+	// Events is asked at each scrape.
+	Events  func() events.Stats
 	Version string
 }
 
@@ -96,12 +99,13 @@ var (
 	bytesDesc     = prometheus.NewDesc("portolan_sent_bytes_total", "Bytes of resources sent.", nil, nil)
 	fullDesc      = prometheus.NewDesc("portolan_full_syncs_total", "Views sent whole.", nil, nil)
 	mismatchDesc  = prometheus.NewDesc("portolan_digest_mismatches_total", "Acknowledgements whose digest was not ours.", nil, nil)
+	eventsDesc    = prometheus.NewDesc("portolan_controlplane_events_total", "Kubernetes Events by what became of them: written, repeated (counted with one that is there), dropped (beyond the bounds, or of objects that are gone) or failed.", []string{"result"}, nil)
 	refusedDesc   = prometheus.NewDesc("portolan_refused_streams_total", "Streams that were sent away because too many nodes were being synced.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (n *now) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{revisionDesc, resourcesDesc, problemsDesc, troubledDesc, nodesDesc, streamsDesc, sentDesc, bytesDesc, fullDesc, mismatchDesc, refusedDesc} {
+	for _, d := range []*prometheus.Desc{revisionDesc, resourcesDesc, problemsDesc, troubledDesc, nodesDesc, streamsDesc, sentDesc, bytesDesc, fullDesc, mismatchDesc, eventsDesc, refusedDesc} {
 		ch <- d
 	}
 }
@@ -111,8 +115,8 @@ func (n *now) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	counter := func(d *prometheus.Desc, v uint64) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v))
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
 	revision := uint64(0)
 	if current := n.cfg.Snapshots.Current(); current != nil {
@@ -138,6 +142,11 @@ func (n *now) Collect(ch chan<- prometheus.Metric) {
 	counter(fullDesc, stats.FullSyncs)
 	counter(mismatchDesc, stats.DigestMismatches)
 	counter(refusedDesc, stats.Refused)
+	said := n.cfg.Events()
+	counter(eventsDesc, said.Written, "written")
+	counter(eventsDesc, said.Repeated, "repeated")
+	counter(eventsDesc, said.Dropped, "dropped")
+	counter(eventsDesc, said.Failed, "failed")
 }
 
 // troubled counts objects by the reasons of their problems.

@@ -204,17 +204,22 @@ var Reasons = []Reason{Invalid, Conflict, Exceeded}
 func (r Reason) String() string { return [...]string{"invalid", "conflict", "budget"}[r] }
 
 // String returns the problem in one line for a person.
-func (p Problem) String() string {
+func (p Problem) String() string { return p.Object + ": " + p.Detail() }
+
+// Detail returns the problem without the object.
+func (p Problem) Detail() string {
 	var b strings.Builder
-	b.WriteString(p.Object)
-	if p.Field != "" {
-		b.WriteString(": " + p.Field)
-	}
+	b.WriteString(p.Field)
 	if p.Value != "" {
-		b.WriteString(" " + "\"" + p.Value + "\"")
+		if p.Field != "" {
+			b.WriteString(" ")
+		}
+		b.WriteString("\"" + p.Value + "\"")
 	}
-	b.WriteString(": " + p.Message)
-	return b.String()
+	if b.Len() > 0 {
+		b.WriteString(": ")
+	}
+	return b.String() + p.Message
 }
 
 // SourceVersion is a point in the history of a source's objects.
