@@ -22,6 +22,7 @@ import (
 	"github.com/portolan-net/portolan/controlplane/internal/admission"
 	"github.com/portolan-net/portolan/controlplane/internal/cluster"
 	"github.com/portolan-net/portolan/controlplane/internal/compile"
+	"github.com/portolan-net/portolan/controlplane/internal/configfile"
 	"github.com/portolan-net/portolan/controlplane/internal/discovery"
 	"github.com/portolan-net/portolan/controlplane/internal/events"
 	"github.com/portolan-net/portolan/controlplane/internal/introspection"
@@ -71,7 +72,6 @@ const drainTime = 2 * time.Second
 // controlPlane is the parts, wired.
 type controlPlane struct {
 	Config
-	settings  compile.Settings
 	objects   *cluster.Store
 	snapshots *snapshot.Store
 	discovery *discovery.Server
@@ -79,6 +79,8 @@ type controlPlane struct {
 	metrics   *metrics.Metrics
 	driver    *round.Driver
 	health    *health.Server
+	// configuration is nil if the nodes have the default configuration.
+	configuration *configfile.File
 	// events is nil unless the source is an API server.
 	events *events.Recorder
 }
@@ -93,6 +95,9 @@ func Run(ctx context.Context, config Config) error {
 	group.Go(func() error { return c.source(ctx) })
 	group.Go(func() error { return c.driver.Run(ctx) })
 	group.Go(func() error { c.discovery.ReportHealth(ctx, c.health); return nil })
+	if c.configuration != nil {
+		group.Go(func() error { return c.configuration.Run(ctx) })
+	}
 	if c.events != nil {
 		group.Go(func() error { return c.events.Run(ctx) })
 	}
@@ -113,7 +118,11 @@ func Run(ctx context.Context, config Config) error {
 }
 
 func assemble(config Config) (*controlPlane, error) {
-	settings, warnings, err := config.settings()
+	content, err := config.read()
+	if err != nil {
+		return nil, err
+	}
+	settings, warnings, err := config.decode(content)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +130,7 @@ func assemble(config Config) (*controlPlane, error) {
 		config.Logger.Warn(warning)
 	}
 	c := &controlPlane{
-		Config: config, settings: settings, objects: cluster.NewStore(),
+		Config: config, objects: cluster.NewStore(),
 		snapshots: snapshot.NewStore(time.Now), health: health.NewServer(),
 	}
 	if err := c.recordEvents(); err != nil {
@@ -139,11 +148,14 @@ func assemble(config Config) (*controlPlane, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.intro = introspection.New(introspection.Config{Snapshots: c.snapshots, Nodes: registry, Cluster: c.objects, Explainer: explainer{c.objects, settings}})
 	c.driver = round.New(round.Config{
 		Cluster: c.objects, Snapshots: c.snapshots, Settings: settings, MaxServiceEndpoints: c.MaxServiceEndpoints,
 		Logger: config.Logger.Named("compile"), Observe: c.metrics.Round,
 	})
+	c.intro = introspection.New(introspection.Config{Snapshots: c.snapshots, Nodes: registry, Cluster: c.objects, Explainer: explainer{c.objects, c.driver}})
+	if config.ProxyConfigPath != "" {
+		c.configuration = c.configFile(content)
+	}
 	return c, nil
 }
 
@@ -222,8 +234,8 @@ func (c *controlPlane) serve(ctx context.Context, listener net.Listener, server 
 
 // explainer answers from the objects themselves.
 type explainer struct {
-	objects  *cluster.Store
-	settings compile.Settings
+	objects *cluster.Store
+	driver  *round.Driver
 }
 
 // Explain implements introspection.Explainer.
@@ -236,6 +248,6 @@ func (e explainer) Explain(node string, key model.Key) ([]string, []*introspecti
 	if found := e.objects.Node(node); found != nil {
 		zone = found.Zone
 	}
-	decisions, candidates := compile.Explain(e.settings.Allow(service), slices, node, zone)
+	decisions, candidates := compile.Explain(e.driver.Current().Allow(service), slices, node, zone)
 	return decisions, candidates, nil
 }

@@ -97,6 +97,13 @@ func (s *Store) Service(key model.Key) (*model.Service, []*model.Slice) {
 	return s.services[key], list
 }
 
+// Services returns the keys of all Services, in no order.
+func (s *Store) Services() []model.Key {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return keys(s.services)
+}
+
 // Node returns a Node, or nil.
 func (s *Store) Node(name string) *model.Node {
 	s.mu.Lock()

@@ -46,6 +46,7 @@ type Metrics struct {
 	convergence prometheus.Histogram
 	apply       prometheus.Histogram
 	nacks       prometheus.Counter
+	reloads     *prometheus.CounterVec
 }
 
 // New returns metrics.
@@ -61,17 +62,37 @@ func New(cfg Config) *Metrics {
 			Name: "portolan_node_apply_duration_seconds", Help: "Time that nodes say they took to apply a transaction.", Buckets: durations}),
 		nacks: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "portolan_nacks_total", Help: "Transactions that a node could not apply whole."}),
+		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "portolan_controlplane_configuration_reloads_total", Help: "Changes of the nodes' configuration file, accepted or refused."}, []string{"result"}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "portolan_build_info", Help: "Always 1; the label says which version runs.", ConstLabels: prometheus.Labels{"version": cfg.Version}})
 	build.Set(1)
-	m.registry.MustRegister(m.compile, m.convergence, m.apply, m.nacks, build, &now{cfg},
+	for _, result := range []string{reloadAccepted, reloadRefused} {
+		m.reloads.WithLabelValues(result)
+	}
+	m.registry.MustRegister(m.compile, m.convergence, m.apply, m.nacks, m.reloads, build, &now{cfg},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
 // Round notes a round that made a revision.
 func (m *Metrics) Round(r round.Result) { m.compile.Observe(r.Duration.Seconds()) }
+
+// The results of a reload.
+const (
+	reloadAccepted = "accepted"
+	reloadRefused  = "refused"
+)
+
+// Reloaded notes a change of the nodes' configuration file.
+func (m *Metrics) Reloaded(accepted bool) {
+	if accepted {
+		m.reloads.WithLabelValues(reloadAccepted).Inc()
+		return
+	}
+	m.reloads.WithLabelValues(reloadRefused).Inc()
+}
 
 // Acknowledged notes a node's answer.
 func (m *Metrics) Acknowledged(a discovery.Acknowledged) {

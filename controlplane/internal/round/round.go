@@ -54,12 +54,14 @@ type Driver struct {
 	started bool
 	// over has the Services that are beyond the budget.
 	over map[model.Key]bool
+	// settings are those that are wanted; Settings those that were compiled with last.
+	settings *settings
 }
 
 // New returns a driver.
 func New(config Config) *Driver {
 	config.MaxServiceEndpoints = cmp.Or(config.MaxServiceEndpoints, DefaultMaxServiceEndpoints)
-	return &Driver{Config: config, over: map[model.Key]bool{}}
+	return &Driver{Config: config, over: map[model.Key]bool{}, settings: newSettings(config.Settings)}
 }
 
 // Run compiles until the context ends. Nothing is committed before the source has
@@ -70,6 +72,7 @@ func (d *Driver) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-d.Cluster.Changed():
+		case <-d.settings.changed:
 		}
 		begun := time.Now()
 		d.Round()
@@ -100,6 +103,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 func (d *Driver) Round() {
 	begun := time.Now()
 	d.pending = merge(d.pending, d.Cluster.Take())
+	d.configure()
 	if !d.pending.Synced {
 		return
 	}

@@ -73,6 +73,14 @@ node-c   -        Rejected     40/41      3h        1ms     0 (0 B)        v0.9.
 `)
 }
 
+func TestWithoutWarningsThereIsNoColumnForThem(t *testing.T) {
+	a := answers()
+	a.Nodes.Nodes[0].Warnings = nil
+	if out, _ := run(t, a, "nodes"); strings.Contains(out, "WARNING") {
+		t.Error(out)
+	}
+}
+
 func TestOneNodeByName(t *testing.T) {
 	out, _ := run(t, answers(), "nodes", "node-b")
 	if strings.Contains(out, "node-a") || !strings.Contains(out, "node-b") {
