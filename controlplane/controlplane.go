@@ -11,17 +11,13 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/admin"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
-	"google.golang.org/grpc/status"
 
-	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
 	"github.com/portolan-net/portolan/controlplane/internal/admission"
 	"github.com/portolan-net/portolan/controlplane/internal/cluster"
-	"github.com/portolan-net/portolan/controlplane/internal/compile"
 	"github.com/portolan-net/portolan/controlplane/internal/configfile"
 	"github.com/portolan-net/portolan/controlplane/internal/discovery"
 	"github.com/portolan-net/portolan/controlplane/internal/events"
@@ -29,7 +25,6 @@ import (
 	"github.com/portolan-net/portolan/controlplane/internal/kube"
 	"github.com/portolan-net/portolan/controlplane/internal/manifest"
 	"github.com/portolan-net/portolan/controlplane/internal/metrics"
-	"github.com/portolan-net/portolan/controlplane/internal/model"
 	"github.com/portolan-net/portolan/controlplane/internal/nodes"
 	"github.com/portolan-net/portolan/controlplane/internal/round"
 	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
@@ -230,24 +225,4 @@ func (c *controlPlane) serve(ctx context.Context, listener net.Listener, server 
 		go server.Stop()
 	}
 	return nil
-}
-
-// explainer answers from the objects themselves.
-type explainer struct {
-	objects *cluster.Store
-	driver  *round.Driver
-}
-
-// Explain implements introspection.Explainer.
-func (e explainer) Explain(node string, key model.Key) ([]string, []*introspectionv1.Candidate, error) {
-	service, slices := e.objects.Service(key)
-	if service == nil {
-		return nil, nil, status.Errorf(codes.NotFound, "Service %s is not proxied", key)
-	}
-	zone := ""
-	if found := e.objects.Node(node); found != nil {
-		zone = found.Zone
-	}
-	decisions, candidates := compile.Explain(e.driver.Current().Allow(service), slices, node, zone)
-	return decisions, candidates, nil
 }

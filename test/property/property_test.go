@@ -151,11 +151,15 @@ func (w *world) manifest() string {
 
 // check compares what the node does with every packet with what it must do.
 func (w *world) check(t *rapid.T) {
-	cluster, anew := w.cluster(), w.anew(t)
+	cluster, restored, anew := w.cluster(), w.offline.Cluster(), w.anew(t)
 	node := reference.Node{Name: here, LocalAddresses: append(addrs("127.0.0.1", "::1"), localAddresses...)}
 	for _, p := range packets() {
 		want := outcome(reference.Decide(cluster, w.config, node, p))
 		got, again := simulated(w.node, p), simulated(anew.node, p)
+		// What people are told is decided about objects that are turned back from the model.
+		if told := outcome(reference.Decide(restored, w.config, node, p)); told != want {
+			t.Fatalf("packet %+v\nmust be  %s\nis told  %s\n%s", p, want, told, w.manifest())
+		}
 		if got != want || again != want {
 			t.Fatalf("packet %+v\nmust be          %s\nis               %s\nis, made anew,   %s\nproblems %q\n%s", p, want, got, again, w.offline.Problems(), w.manifest())
 		}
