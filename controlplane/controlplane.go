@@ -113,20 +113,13 @@ func Run(ctx context.Context, config Config) error {
 }
 
 func assemble(config Config) (*controlPlane, error) {
-	content, err := config.read()
-	if err != nil {
-		return nil, err
-	}
-	settings, warnings, err := config.decode(content)
-	if err != nil {
-		return nil, err
-	}
-	for _, warning := range warnings {
-		config.Logger.Warn(warning)
-	}
 	c := &controlPlane{
 		Config: config, objects: cluster.NewStore(),
 		snapshots: snapshot.NewStore(time.Now), health: health.NewServer(),
+	}
+	settings, err := c.configure()
+	if err != nil {
+		return nil, err
 	}
 	if err := c.recordEvents(); err != nil {
 		return nil, err
@@ -148,9 +141,6 @@ func assemble(config Config) (*controlPlane, error) {
 		Logger: config.Logger.Named("compile"), Observe: c.metrics.Round,
 	})
 	c.intro = introspection.New(introspection.Config{Snapshots: c.snapshots, Nodes: registry, Cluster: c.objects, Explainer: explainer{c.objects, c.driver}})
-	if config.ProxyConfigPath != "" {
-		c.configuration = c.configFile(content)
-	}
 	return c, nil
 }
 

@@ -5,17 +5,31 @@ import (
 	"strings"
 
 	"github.com/portolan-net/portolan/controlplane/internal/cluster"
+	"github.com/portolan-net/portolan/controlplane/internal/compile"
 	"github.com/portolan-net/portolan/controlplane/internal/configfile"
 	"github.com/portolan-net/portolan/controlplane/internal/model"
 )
 
-// configFile returns what follows the nodes' configuration file, whose content is in
-// force already.
-func (c *controlPlane) configFile(content []byte) *configfile.File {
-	return configfile.New(configfile.Config{
-		Path: c.ProxyConfigPath, Held: content, Logger: c.Logger.Named("config"),
-		Prepare: c.prepare, Refused: c.refused,
-	})
+// configure reads the nodes' configuration and makes what follows its file.
+func (c *controlPlane) configure() (compile.Settings, error) {
+	content, err := c.read()
+	if err != nil {
+		return compile.Settings{}, err
+	}
+	settings, warnings, err := c.decode(content)
+	if err != nil {
+		return compile.Settings{}, err
+	}
+	for _, warning := range warnings {
+		c.Logger.Warn(warning)
+	}
+	if c.ProxyConfigPath != "" {
+		c.configuration = configfile.New(configfile.Config{
+			Path: c.ProxyConfigPath, Held: content, Logger: c.Logger.Named("config"),
+			Prepare: c.prepare, Refused: c.refused,
+		})
+	}
+	return settings, nil
 }
 
 func (c *controlPlane) prepare(content []byte) (apply func(), err error) {

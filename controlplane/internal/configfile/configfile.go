@@ -49,14 +49,17 @@ type File struct {
 // New returns a file to follow.
 func New(config Config) *File { return &File{Config: config, decided: sha256.Sum256(config.Held)} }
 
-// Run follows the file until the context ends.
+// Run follows the file until the context ends. Where it cannot be notified it looks
+// every so often.
 func (f *File) Run(ctx context.Context) error {
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
-		return fmt.Errorf("watching %s: %w", f.Path, err)
+		f.Logger.Warn("cannot watch the configuration file, looking every so often instead", "path", f.Path, "every", rescanEvery, "error", err)
+		watcher = &fsnotify.Watcher{}
+	} else {
+		defer watcher.Close()
+		f.watch(watcher)
 	}
-	defer watcher.Close()
-	f.watch(watcher)
 	rescan := time.NewTicker(rescanEvery)
 	defer rescan.Stop()
 	// Read at once: it may have changed since it was read before it was watched.
@@ -69,7 +72,9 @@ func (f *File) Run(ctx context.Context) error {
 		case <-watcher.Events:
 		case <-watcher.Errors:
 		case <-rescan.C:
-			f.watch(watcher)
+			if err == nil {
+				f.watch(watcher)
+			}
 		case <-again.C:
 		}
 		f.look(time.Now())

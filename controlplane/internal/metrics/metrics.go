@@ -133,41 +133,52 @@ func (n *now) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (n *now) Collect(ch chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
-	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
-	}
+	to := sink(ch)
 	revision := uint64(0)
 	if current := n.cfg.Snapshots.Current(); current != nil {
 		revision = current.Revision
-		gauge(resourcesDesc, float64(current.Len()))
+		to.gauge(resourcesDesc, current.Len())
 	}
-	gauge(revisionDesc, float64(revision))
+	to.gauge(revisionDesc, int(revision))
 	problems := n.cfg.Cluster.Problems()
-	gauge(problemsDesc, float64(len(problems)))
+	to.gauge(problemsDesc, len(problems))
 	for reason, count := range troubled(problems) {
-		gauge(troubledDesc, float64(count), reason.String())
+		to.gauge(troubledDesc, count, reason.String())
 	}
 	states := n.cfg.Nodes.Count(revision)
 	for number, name := range introspectionv1.SyncState_name {
 		if number != 0 {
-			gauge(nodesDesc, float64(states[introspectionv1.SyncState(number)]), strings.ToLower(strings.TrimPrefix(name, "SYNC_STATE_")))
+			to.gauge(nodesDesc, states[introspectionv1.SyncState(number)], strings.ToLower(strings.TrimPrefix(name, "SYNC_STATE_")))
 		}
 	}
+	n.collectSaid(to)
+}
+
+// collectSaid exports what was said to nodes, and as Events.
+func (n *now) collectSaid(to sink) {
 	stats := n.cfg.Stats()
-	gauge(streamsDesc, float64(stats.Streams))
-	counter(sentDesc, stats.Resources)
-	counter(bytesDesc, stats.Bytes)
-	counter(fullDesc, stats.FullSyncs)
-	counter(mismatchDesc, stats.DigestMismatches)
-	counter(refusedDesc, stats.Refused)
+	to.gauge(streamsDesc, int(stats.Streams))
+	to.counter(sentDesc, stats.Resources)
+	to.counter(bytesDesc, stats.Bytes)
+	to.counter(fullDesc, stats.FullSyncs)
+	to.counter(mismatchDesc, stats.DigestMismatches)
+	to.counter(refusedDesc, stats.Refused)
 	said := n.cfg.Events()
-	counter(eventsDesc, said.Written, "written")
-	counter(eventsDesc, said.Repeated, "repeated")
-	counter(eventsDesc, said.Dropped, "dropped")
-	counter(eventsDesc, said.Failed, "failed")
+	to.counter(eventsDesc, said.Written, "written")
+	to.counter(eventsDesc, said.Repeated, "repeated")
+	to.counter(eventsDesc, said.Dropped, "dropped")
+	to.counter(eventsDesc, said.Failed, "failed")
+}
+
+// sink takes metrics that are made for one scrape.
+type sink chan<- prometheus.Metric
+
+func (s sink) gauge(d *prometheus.Desc, v int, labels ...string) {
+	s <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
+}
+
+func (s sink) counter(d *prometheus.Desc, v uint64, labels ...string) {
+	s <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 }
 
 // troubled counts objects by the reasons of their problems.
