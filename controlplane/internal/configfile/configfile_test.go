@@ -82,9 +82,11 @@ func (r *rig) expect(want ...string) {
 	}
 }
 
+// write replaces a file as a whole, so that nothing depends on how fast it is.
 func write(t *testing.T, path, content string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+	next := path + ".next"
+	if err := errors.Join(os.WriteFile(next, []byte(content), 0o600), os.Rename(next, path)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -118,17 +120,31 @@ func TestAnotherFileIsNoChange(t *testing.T) {
 	r.expect()
 }
 
-// TestATornFileIsNotRefused: it is written in two pieces, the first of which cannot
-// be used.
+// TestATornFileIsNotRefused: it is emptied and written in two pieces, the first of
+// which cannot be used. What stays that way is refused in the end.
 func TestATornFileIsNotRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.yaml")
-	write(t, path, "one\n")
-	r := start(t, path, "one\n")
-	r.expect()
-	write(t, path, "bad: half of ")
-	time.Sleep(50 * time.Millisecond)
-	write(t, path, "two\n")
-	r.expect("two\n")
+	r := &rig{t: t, path: path}
+	f := New(Config{Path: path, Held: []byte("one\n"), Prepare: r.prepare, Refused: r.refused, Logger: hclog.NewNullLogger()})
+	began := time.Unix(1000, 0)
+	for _, step := range []struct {
+		after   time.Duration
+		content string
+		want    []string
+	}{
+		{0, "", nil},
+		{10 * time.Millisecond, "bad: half of ", nil},
+		{150 * time.Millisecond, "bad: half of ", nil},
+		{160 * time.Millisecond, "two\n", []string{"two\n"}},
+		{200 * time.Millisecond, "bad: half of ", []string{"two\n"}},
+		{500 * time.Millisecond, "bad: half of ", []string{"two\n", `"bad: half of " is bad`}},
+	} {
+		write(t, path, step.content)
+		f.look(began.Add(step.after))
+		if got := r.noted(); !slices.Equal(got, step.want) {
+			t.Fatalf("after %v: got %q, want %q", step.after, got, step.want)
+		}
+	}
 }
 
 func TestAFileThatIsGoneChangesNothing(t *testing.T) {
