@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"sigs.k8s.io/yaml"
 
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
 	"github.com/portolan-net/portolan/test/conformance/internal/lab"
@@ -29,7 +30,6 @@ type live struct {
 	admin     introspectionv1.IntrospectionServiceClient
 	// edits counts what was written, and names the Node that shows that it was read.
 	edits int
-	proxy []byte
 	// addresses is how many addresses of its own the node had.
 	addresses    int
 	controlPlane *lab.Process
@@ -105,30 +105,43 @@ func (v *live) enforce(t *testing.T, step *scenario.Step) {
 	v.addresses = len(v.lab.LocalAddresses)
 }
 
-// configure starts the control plane anew if it is to have another configuration.
+// configure has the control plane follow another configuration, which says when it was
+// written: by the sync period, which decides about no packet.
 func (v *live) configure(step *scenario.Step) error {
-	if bytes.Equal(v.proxy, step.Proxy) {
-		return nil
-	}
-	v.proxy = step.Proxy
-	if v.controlPlane != nil {
-		v.controlPlane.Kill()
-	}
-	if err := v.replace("proxy.yaml", step.Proxy); err != nil {
+	var content map[string]any
+	if err := yaml.Unmarshal(step.Proxy, &content); err != nil {
 		return err
 	}
-	var err error
+	nftables, _ := content["nftables"].(map[string]any)
+	if nftables == nil {
+		nftables = map[string]any{}
+		content["nftables"] = nftables
+	}
+	nftables["syncPeriod"] = v.period().String()
+	text, err := yaml.Marshal(content)
+	if err != nil {
+		return err
+	}
+	if err := v.replace("proxy.yaml", text); err != nil || v.controlPlane != nil {
+		return err
+	}
 	v.controlPlane, err = v.start("portolan-controlplane", "--manifests", v.path("manifests"), "--config", v.path("proxy.yaml"),
 		"--listen", "unix:"+v.path("agents.sock"), "--admin-listen", "unix:"+v.path("admin.sock"), "--metrics-listen", "")
 	return err
 }
 
-// wait returns once the node has acknowledged a revision that has the marker.
+// period is the sync period of the present configuration.
+func (v *live) period() time.Duration {
+	return 30*time.Second + time.Duration(v.edits)*time.Millisecond
+}
+
+// wait returns once the node has acknowledged a revision that has the marker, with the
+// present configuration.
 func (v *live) wait(ctx context.Context, marker string) error {
 	for {
 		var nodes *introspectionv1.ListNodesResponse
 		view, err := v.admin.GetView(ctx, &introspectionv1.GetViewRequest{Node: marker})
-		if err == nil && view.GetNodeConfig() != nil {
+		if err == nil && view.GetNodeConfig().GetSyncPeriod().AsDuration() == v.period() {
 			if nodes, err = v.admin.ListNodes(ctx, &introspectionv1.ListNodesRequest{}); err == nil && acknowledged(nodes, view.GetRevision()) {
 				return nil
 			}
