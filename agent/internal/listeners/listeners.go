@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,8 +22,8 @@ type Set[T comparable] struct {
 	// serve serves a listener until it is closed. What is known of the address may
 	// change meanwhile.
 	serve func(net.Listener, *atomic.Pointer[T])
-	// failed is told of all that cannot be listened on, whenever that changes. It must
-	// not call the set.
+	// failed is told of all that cannot be listened on, ordered by address, whenever that
+	// changes. It must not call the set.
 	failed func([]Failure[T])
 
 	mu sync.Mutex
@@ -107,11 +108,7 @@ func (s *Set[T]) converge() {
 	if maps.Equal(before, s.errors) {
 		return
 	}
-	list := make([]Failure[T], 0, len(s.errors))
-	for _, failure := range s.errors {
-		list = append(list, failure)
-	}
-	s.failed(list)
+	s.failed(slices.SortedFunc(maps.Values(s.errors), func(a, b Failure[T]) int { return a.Address.Compare(b.Address) }))
 }
 
 // close ends what is not wanted.
