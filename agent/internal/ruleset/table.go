@@ -18,7 +18,8 @@ type Table struct {
 	clusterIPs counted[netip.Addr]
 	hairpins   counted[Hairpin]
 	// checks has the health checks of the Services that have some.
-	checks map[string][]HealthCheck
+	checks  map[string][]HealthCheck
+	noLocal byFamily
 }
 
 // NewTable returns an empty table.
@@ -95,6 +96,7 @@ func (t *Table) Update(names iter.Seq[string], view func(name string) View) Chan
 		}
 		clusterIPs.add(t.clusterIPs, next.clusterIPs)
 		hairpins.add(t.hairpins, next.hairpins)
+		t.noLocal.replace(old, next)
 		if len(next.clusterIPs) == 0 {
 			delete(t.services, name)
 		} else {
