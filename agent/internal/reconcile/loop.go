@@ -56,16 +56,19 @@ type Config struct {
 
 // Observer is told what the loop does, for metrics and health.
 type Observer interface {
-	// Queued is called when there is something to apply.
-	Queued()
+	// Queued is called with a transaction that is to be applied.
+	Queued(*subscribe.Transaction)
 	// Applied is called after each attempt to bring the kernel's rules of one family
 	// up to date; with no changes it is none but in name.
 	Applied(Attempt)
+	// Collected is called for each family after an attempt to remove what changes
+	// had left in the kernel.
+	Collected(dataplane.Family, error)
 	// Rejected is called with all resources that are currently rejected.
 	Rejected([]*discoveryv1.RejectedResource)
-	// Eligible is called with why load balancers should not send to this node;
-	// empty if they may.
-	Eligible(why string)
+	// Configured is called with the node's configuration when it is in force; with
+	// nil if the Node is gone.
+	Configured(*state.NodeConfig)
 	// Checkpointed is called after each attempt to write a checkpoint.
 	Checkpointed(bytes int, err error)
 }
@@ -79,8 +82,11 @@ type Attempt struct {
 	Repair bool
 	// Frontends is how many changed; with Whole, how many there are.
 	Frontends int
-	Duration  time.Duration
-	Err       error
+	// NoLocal is how many ports have endpoints, but none where their policy wants
+	// one.
+	NoLocal  ruleset.NoLocal
+	Duration time.Duration
+	Err      error
 }
 
 // Loop is the agent's reconciler. It implements subscribe.Handler.
@@ -274,7 +280,7 @@ func (l *Loop) look(ctx context.Context) {
 // take puts a transaction into force.
 func (l *Loop) take(ctx context.Context, tx *subscribe.Transaction) subscribe.Result {
 	l.told = true
-	l.Observer.Queued()
+	l.Observer.Queued(tx)
 	were := l.forget(tx)
 	dirty, rejected := l.state.Apply(tx.Resources, tx.Removed)
 	l.dirty.Merge(dirty)
@@ -296,10 +302,10 @@ func (l *Loop) noteConfig() {
 	switch {
 	case !missing:
 		l.configured = true
-		l.Observer.Eligible(l.state.Config().Ineligible)
+		l.Observer.Configured(l.state.Config())
 		l.setSysctls(l.state.Config().Conntrack)
 	case l.configured:
-		l.Observer.Eligible("the Node is gone")
+		l.Observer.Configured(nil)
 	}
 }
 
@@ -370,7 +376,11 @@ func (l *Loop) tryAgain(ctx context.Context) {
 
 func (l *Loop) collectSpares(ctx context.Context) {
 	l.collecting = false
-	if _, err := l.Dataplane.Collect(ctx); err != nil {
+	_, err := l.Dataplane.Collect(ctx)
+	for _, family := range families {
+		l.Observer.Collected(family, err)
+	}
+	if err != nil {
 		l.fail(err)
 		return
 	}

@@ -42,6 +42,7 @@ type rig struct {
 	serving    []ruleset.Serving
 	checks     []ruleset.HealthCheck
 	sysctls    []uint32
+	collected  []error
 }
 
 func newRig(t *testing.T, plane *fake.Plane, path string) *rig {
@@ -99,7 +100,8 @@ func (r *rig) acknowledge(result subscribe.Result) bool {
 	return true
 }
 
-func (r *rig) Queued()                                  {}
+func (r *rig) Queued(*subscribe.Transaction)            {}
+func (r *rig) Collected(_ dataplane.Family, err error)  { r.collected = append(r.collected, err) }
 func (r *rig) Rejected([]*discoveryv1.RejectedResource) {}
 func (r *rig) Applied(a Attempt) {
 	r.mu.Lock()
@@ -108,10 +110,13 @@ func (r *rig) Applied(a Attempt) {
 		r.repairs++
 	}
 }
-func (r *rig) Eligible(why string) {
+func (r *rig) Configured(config *state.NodeConfig) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.ineligible = why
+	r.ineligible = "the Node is gone"
+	if config != nil {
+		r.ineligible = config.Ineligible
+	}
 }
 func (r *rig) Checkpointed(_ int, err error) {
 	r.mu.Lock()

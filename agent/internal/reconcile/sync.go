@@ -16,6 +16,8 @@ import (
 
 var _ subscribe.Handler = (*Loop)(nil)
 
+var families = []dataplane.Family{dataplane.IPv4, dataplane.IPv6}
+
 // sync makes the kernel equal to the state. After an error it has arranged for
 // another attempt.
 func (l *Loop) sync(ctx context.Context) error {
@@ -40,8 +42,8 @@ func (l *Loop) sync(ctx context.Context) error {
 		attempt.Err = l.Dataplane.Apply(ctx, &changes)
 	}
 	attempt.Duration = l.Now().Sub(begun)
-	for _, family := range []dataplane.Family{dataplane.IPv4, dataplane.IPv6} {
-		attempt.Family = family
+	for _, family := range families {
+		attempt.Family, attempt.NoLocal = family, l.table.NoLocal(family == dataplane.IPv6)
 		l.Observer.Applied(attempt)
 	}
 	if attempt.Err != nil {
