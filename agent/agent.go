@@ -81,7 +81,7 @@ func run(ctx context.Context, config Config, plane dataplane.Dataplane) error {
 	loop := reconcile.New(reconcile.Config{
 		Node: config.Node, Dataplane: plane, Logger: config.Logger.Named("reconcile"),
 		Addresses: nodeaddr.List, AddressesChanged: changed,
-		Sysctls:        setSysctls(observed),
+		Sysctls:        setSysctls(kernel(), observed),
 		CleanConntrack: cleaner.Clean, HealthChecks: checks.Update,
 		Acknowledge:    func(r subscribe.Result) bool { return subscriber.Acknowledge(r) },
 		CheckpointPath: config.CheckpointPath, Observer: observed, Now: time.Now,
@@ -103,9 +103,9 @@ func run(ctx context.Context, config Config, plane dataplane.Dataplane) error {
 
 // setSysctls goes on after a failure: a node whose rules stop to follow the cluster
 // is worse off than one whose conntrack table is small.
-func setSysctls(observed *metrics.Metrics) func(*discoveryv1.Conntrack) error {
+func setSysctls(tree sysctl.Tree, observed *metrics.Metrics) func(*discoveryv1.Conntrack) error {
 	return func(config *discoveryv1.Conntrack) error {
-		report := kernel().Apply(config)
+		report := tree.Apply(config)
 		observed.Sysctls(len(report.Failures))
 		return report.Err()
 	}

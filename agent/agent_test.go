@@ -28,6 +28,8 @@ type controlPlane struct {
 	discoveryv1.UnimplementedDiscoveryServiceServer
 	transaction *discoveryv1.StreamDeltasResponse
 	requests    chan *discoveryv1.StreamDeltasRequest
+	// ended receives a value when a stream has ended.
+	ended chan struct{}
 }
 
 func newControlPlane(resources ...*discoveryv1.Resource) *controlPlane {
@@ -35,10 +37,11 @@ func newControlPlane(resources ...*discoveryv1.Resource) *controlPlane {
 	for _, r := range resources {
 		transaction.Digest ^= resource.Mix(resource.NameHash(r.GetName()), r.GetVersion())
 	}
-	return &controlPlane{transaction: transaction, requests: make(chan *discoveryv1.StreamDeltasRequest, 16)}
+	return &controlPlane{transaction: transaction, requests: make(chan *discoveryv1.StreamDeltasRequest, 16), ended: make(chan struct{}, 16)}
 }
 
 func (c *controlPlane) StreamDeltas(stream grpc.BidiStreamingServer[discoveryv1.StreamDeltasRequest, discoveryv1.StreamDeltasResponse]) error {
+	defer func() { c.ended <- struct{}{} }()
 	for {
 		request, err := stream.Recv()
 		if err != nil {
