@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -44,6 +45,9 @@ func (c *controlPlane) StreamDeltas(stream grpc.BidiStreamingServer[discoveryv1.
 	defer func() { c.ended <- struct{}{} }()
 	for {
 		request, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			<-stream.Context().Done()
+		}
 		if err != nil {
 			return err
 		}

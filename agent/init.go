@@ -59,8 +59,10 @@ func askForConfig(ctx context.Context, config Config, timeout time.Duration) (*s
 	answer := make(configAnswer, 1)
 	subscriber, err := subscribe.New(subscribe.Config{
 		Addresses: config.Servers, DialOptions: config.DialOptions,
-		Node:    &discoveryv1.Node{Id: config.Node, AgentVersion: config.Version, Instance: config.Instance},
-		Kinds:   []discoveryv1.Kind{discoveryv1.Kind_KIND_NODE_CONFIG},
+		Node:  &discoveryv1.Node{Id: config.Node, AgentVersion: config.Version, Instance: config.Instance},
+		Kinds: []discoveryv1.Kind{discoveryv1.Kind_KIND_NODE_CONFIG},
+		// Beside an agent that runs, whose stream an acknowledgement would take over.
+		Observe: true,
 		Handler: answer, Logger: config.Logger.Named("subscribe"),
 	})
 	if err != nil {
@@ -95,10 +97,9 @@ type said struct {
 	err    error
 }
 
-// Apply hands a configuration on. It does not return before the stream ends, so
-// that nothing is acknowledged: the stream of a running agent is taken over by a
-// first acknowledgement, not by a question.
-func (a configAnswer) Apply(ctx context.Context, tx *subscribe.Transaction) subscribe.Result {
+// Apply hands a configuration on. There is none while the cluster does not know the
+// Node.
+func (a configAnswer) Apply(_ context.Context, tx *subscribe.Transaction) subscribe.Result {
 	held := state.New()
 	_, rejected := held.Apply(tx.Resources, nil)
 	if held.Config() == nil && len(rejected) == 0 {
@@ -108,7 +109,9 @@ func (a configAnswer) Apply(ctx context.Context, tx *subscribe.Transaction) subs
 	if len(rejected) > 0 {
 		answer.err = fmt.Errorf("the configuration of node %q cannot be used: %s", rejected[0].GetName().GetName(), rejected[0].GetReason())
 	}
-	a <- answer
-	<-ctx.Done()
-	return subscribe.Result{Err: ctx.Err()}
+	select {
+	case a <- answer:
+	default: // The first one is enough.
+	}
+	return subscribe.Result{}
 }
