@@ -41,16 +41,21 @@ func findConfig(ctx context.Context, config Config, timeout time.Duration) (*sta
 	if err == nil {
 		return found, "the control plane", nil
 	}
-	if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+	if ctx.Err() != nil || !errors.Is(err, errUnanswered) {
 		return nil, "", err
+	}
+	if config.CheckpointPath == "" {
+		return nil, "", fmt.Errorf("%w; and there is no checkpoint, since --checkpoint-file is empty", err)
 	}
 	restored, _ := restore(config)
 	if restored == nil || restored.Config() == nil {
-		return nil, "", fmt.Errorf("%w; nor has the checkpoint %q one: expected either", err, config.CheckpointPath)
+		return nil, "", fmt.Errorf("%w; and there is none in the checkpoint %s", err, config.CheckpointPath)
 	}
 	config.Logger.Warn("using the checkpoint's configuration", "error", err, "checkpoint", config.CheckpointPath)
 	return restored.Config(), "the checkpoint", nil
 }
+
+var errUnanswered = errors.New("no control plane has had a configuration")
 
 // askForConfig subscribes to the node's configuration alone and waits for it.
 func askForConfig(ctx context.Context, config Config, timeout time.Duration) (*state.NodeConfig, error) {
@@ -84,7 +89,7 @@ func askForConfig(ctx context.Context, config Config, timeout time.Duration) (*s
 		if status := subscriber.Status(); status.Transactions == 0 {
 			why = "last error: " + cmp.Or(status.LastError, "no answer")
 		}
-		return nil, fmt.Errorf("no control plane has a configuration for node %q within %s (%s): %w", config.Node, timeout, why, ctx.Err())
+		return nil, fmt.Errorf("%w for node %q within %s (%s)", errUnanswered, config.Node, timeout, why)
 	}
 }
 

@@ -92,8 +92,8 @@ func TestInitWithoutAControlPlane(t *testing.T) {
 		"uses the checkpoint": {func(t *testing.T) string { return checkpoint(t, 1) },
 			"set nf_conntrack_tcp_timeout_established=3600 (was 432000), as the checkpoint says", ""},
 		"is an error if there is none": {func(t *testing.T) string { return filepath.Join(t.TempDir(), "none") }, "",
-			`no control plane has a configuration for node "node-a" within 30s`},
-		"is an error if the agent keeps none": {func(*testing.T) string { return "" }, "", `nor has the checkpoint ""`},
+			`no control plane has had a configuration for node "node-a" within 30s (last error: `},
+		"is an error if the agent keeps none": {func(*testing.T) string { return "" }, "", "--checkpoint-file is empty"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -64,7 +64,7 @@ func (s *server) run(ctx context.Context) error {
 		}
 		if s.failed != err.Error() {
 			s.failed = err.Error()
-			s.Logger.Error("nobody can ask there; trying again", "error", err, "every", retryPeriod)
+			s.Logger.Error("cannot answer; trying again", "error", err, "every", retryPeriod)
 		}
 		select {
 		case <-ctx.Done():

@@ -31,7 +31,10 @@ func (r Report) Err() error { return errors.Join(r.Failures...) }
 
 // String returns what was set, in a line.
 func (r Report) String() string {
-	if len(r.Set) == 0 {
+	switch {
+	case len(r.Set) == 0 && r.Right == 0:
+		return "no settings are configured"
+	case len(r.Set) == 0:
 		return fmt.Sprintf("nothing to set: %d settings are as they should be", r.Right)
 	}
 	list := make([]string, len(r.Set))

@@ -138,6 +138,7 @@ func TestAReportIsALine(t *testing.T) {
 		"set nf_conntrack_max=131072 (was 65536), hashsize=32768 (was 16384)":                               {Set: changes},
 		"set nf_conntrack_max=131072 (was 65536), hashsize=32768 (was 16384); 2 more are as they should be": {Set: changes, Right: 2},
 		"nothing to set: 4 settings are as they should be":                                                  {Right: 4},
+		"no settings are configured":                                                                        {},
 	} {
 		if got := report.String(); got != want {
 			t.Errorf("%q, want %q", got, want)

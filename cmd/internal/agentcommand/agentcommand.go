@@ -122,6 +122,7 @@ func (o *options) run(command *cobra.Command) error {
 func values(flags *pflag.FlagSet) map[string]string {
 	all := map[string]string{}
 	flags.VisitAll(func(flag *pflag.Flag) { all[flag.Name] = flag.Value.String() })
+	delete(all, "help")
 	return all
 }
 
