@@ -1,5 +1,6 @@
-// The choice of endpoints compared with kube-proxy's own code: a module apart, so
-// that k8s.io/kubernetes never becomes a requirement of the product.
+// The choice of endpoints and the names of metrics compared with kube-proxy's own
+// code: a module apart, so that k8s.io/kubernetes never becomes a requirement of
+// the product.
 module github.com/portolan-net/portolan/controlplane/internal/topology/kubeproxy
 
 go 1.26.0
