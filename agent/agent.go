@@ -18,9 +18,11 @@ import (
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
 	"github.com/portolan-net/portolan/agent/internal/dataplane/nftables"
 	"github.com/portolan-net/portolan/agent/internal/healthcheck"
+	"github.com/portolan-net/portolan/agent/internal/localhost"
 	"github.com/portolan-net/portolan/agent/internal/metrics"
 	"github.com/portolan-net/portolan/agent/internal/nodeaddr"
 	"github.com/portolan-net/portolan/agent/internal/reconcile"
+	"github.com/portolan-net/portolan/agent/internal/ruleset"
 	"github.com/portolan-net/portolan/agent/internal/sysctl"
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	"github.com/portolan-net/portolan/api/subscribe"
@@ -37,6 +39,10 @@ type Config struct {
 	DialOptions []grpc.DialOption
 	// CheckpointPath is the file that keeps the state over reboots; empty means none.
 	CheckpointPath string
+	// MaxServiceElements and MaxElements bound what one Service, and all Services,
+	// may take of the kernel, whatever the control plane says: elements of maps,
+	// about one for each backend of each frontend. Zero means no limit.
+	MaxServiceElements, MaxElements int
 	// HealthAddress and MetricsAddress are listen addresses; empty means none.
 	HealthAddress, MetricsAddress string
 	// BindHardFail ends the agent if it cannot listen on them.
@@ -51,19 +57,47 @@ type Config struct {
 	Logger   hclog.Logger
 }
 
+// The limits of an agent that is not told otherwise. An element takes about a
+// hundred bytes of the kernel's memory.
+const (
+	DefaultMaxServiceElements = 200_000
+	DefaultMaxElements        = 2_000_000
+)
+
 // Mode is the name of the data plane, as kube-proxy's /proxyMode reports it.
 const Mode = "nftables"
 
 // Run works until the context ends. The rules stay in the kernel.
 func Run(ctx context.Context, config Config) error {
-	plane, err := nftables.Open(config.Logger.Named("nftables"))
+	planes, err := openPlanes(config.Logger.Named("nftables"))
 	if err != nil {
 		return err
 	}
-	return errors.Join(run(ctx, config, plane), plane.Close())
+	return errors.Join(run(ctx, config, planes), closePlanes(planes))
 }
 
-func run(ctx context.Context, config Config, plane dataplane.Dataplane) error {
+// openPlanes opens the data plane of each address family.
+func openPlanes(logger hclog.Logger) ([]dataplane.Dataplane, error) {
+	var planes []dataplane.Dataplane
+	for _, family := range []dataplane.Family{dataplane.IPv4, dataplane.IPv6} {
+		plane, err := nftables.Open(logger, family)
+		if err != nil {
+			return nil, errors.Join(err, closePlanes(planes))
+		}
+		planes = append(planes, plane)
+	}
+	return planes, nil
+}
+
+func closePlanes(planes []dataplane.Dataplane) error {
+	var errs []error
+	for _, plane := range planes {
+		errs = append(errs, plane.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func run(ctx context.Context, config Config, planes []dataplane.Dataplane) error {
 	restored, header := restore(config)
 	group, ctx := errgroup.WithContext(ctx)
 	changed, err := nodeaddr.Watch(ctx)
@@ -78,19 +112,22 @@ func run(ctx context.Context, config Config, plane dataplane.Dataplane) error {
 	})
 	cleaner := conntrack.New(config.Logger.Named("conntrack"), observed.Conntrack)
 	checks := healthcheck.New(config.Logger.Named("healthcheck"), observed.Health.Healthy)
+	localhostPorts := localhost.New(config.Logger.Named("localhost"))
 	loop := reconcile.New(reconcile.Config{
-		Node: config.Node, Dataplane: plane, Logger: config.Logger.Named("reconcile"),
+		Node: config.Node, Dataplanes: planes, Logger: config.Logger.Named("reconcile"),
 		Addresses: nodeaddr.List, AddressesChanged: changed,
 		Sysctls:        setSysctls(kernel(), observed),
-		CleanConntrack: cleaner.Clean, HealthChecks: checks.Update,
+		CleanConntrack: cleaner.Clean, HealthChecks: checks.Update, LocalhostPorts: localhostPorts.Update,
 		Acknowledge:    func(r subscribe.Result) bool { return subscriber.Acknowledge(r) },
+		Limits:         ruleset.Limits{Service: config.MaxServiceElements, Node: config.MaxElements},
 		CheckpointPath: config.CheckpointPath, Observer: observed, Now: time.Now,
 	}, restored, header)
 	subscriber, err = subscribe.New(subscription(config, loop, restored, header))
 	if err != nil {
 		return fmt.Errorf("subscribing: %w", err)
 	}
-	for _, part := range append(listeners(config, observed), loop.Run, subscriber.Run, cleaner.Run, checks.Run) {
+	parts := append(listeners(config, observed), loop.Run, subscriber.Run, cleaner.Run, checks.Run, localhostPorts.Run)
+	for _, part := range parts {
 		group.Go(func() error { return part(ctx) })
 	}
 	config.Logger.Info("agent started", "node", config.Node, "servers", config.Servers, "version", config.Version)

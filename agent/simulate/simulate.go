@@ -1,9 +1,10 @@
 // Package simulate says what a node does with a packet: the frontends are those
 // that the agent computes, and the order of decisions is that of the data plane's
-// skeleton. No kernel is involved.
+// skeleton. No kernel is involved, unless a Kernel is to follow.
 package simulate
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -23,6 +24,7 @@ type Node struct {
 	addresses []netip.Addr
 	state     *state.State
 	table     *ruleset.Table
+	kernel    *Kernel
 }
 
 // NewNode returns a node with the given local addresses, loopback left out, which
@@ -39,8 +41,39 @@ func (n *Node) Apply(resources []*discoveryv1.Resource, removed []resource.Name)
 	if n.table.SetEnvironment(reconcile.Environment(n.state.Config(), n.addresses)) {
 		names = reconcile.AllServices(n.state, n.table)
 	}
-	n.table.Update(maps.Keys(names), func(name string) ruleset.View { return reconcile.View(n.state, name) })
+	changes := n.table.Update(maps.Keys(names), func(name string) ruleset.View { return reconcile.View(n.state, name) })
+	if n.kernel != nil {
+		n.kernel.follow(n.settings(), n.table, &changes)
+	}
 	return rejected
+}
+
+func (n *Node) settings() dataplane.Settings {
+	return reconcile.Settings(n.state.Config(), n.state.Cluster())
+}
+
+// Ruleset returns what the kernel must do, in an order of its own: a line for each
+// frontend, ClusterIP and endpoint on the node. Backends are ordered, because which
+// slot of a frontend a backend has depends on how it came there.
+func (n *Node) Ruleset() string {
+	var lines []string
+	for f := range n.table.Frontends() {
+		c := *f
+		c.Backends, c.LocalBackends = ordered(f.Backends), ordered(f.LocalBackends)
+		lines = append(lines, fmt.Sprintf("frontend %+v", c))
+	}
+	for addr := range n.table.ClusterIPs() {
+		lines = append(lines, "cluster IP "+addr.String())
+	}
+	for h := range n.table.Hairpins() {
+		lines = append(lines, fmt.Sprintf("hairpin %+v", h))
+	}
+	slices.Sort(lines)
+	return strings.Join(append(lines, fmt.Sprintf("settings %+v", n.settings())), "\n")
+}
+
+func ordered(backends []netip.AddrPort) []netip.AddrPort {
+	return slices.SortedFunc(slices.Values(backends), netip.AddrPort.Compare)
 }
 
 // Packet is the first packet of a new connection.
@@ -78,7 +111,7 @@ type Outcome struct {
 
 // Decide says what the data plane does with a packet.
 func (n *Node) Decide(p Packet) Outcome {
-	settings := reconcile.Settings(n.state.Config(), n.state.Cluster())
+	settings := n.settings()
 	key := ruleset.Key{Addr: p.Destination.Addr(), Protocol: state.Protocol(p.Protocol), Port: p.Destination.Port()}
 	f := n.table.Frontend(key)
 	if f == nil {

@@ -32,7 +32,7 @@ func (w world) endpoints(f frontend) []endpoint {
 		for _, number := range portNumbers(slice, f.port) {
 			for j := range slice.Endpoints {
 				e, ok := read(&slice.Endpoints[j], number, f.family)
-				if !ok {
+				if !ok || !w.mayBeServed(e.address.Addr()) {
 					continue
 				}
 				if twin, twice := byAddress[e.address]; !twice || w.decides(e, twin) {

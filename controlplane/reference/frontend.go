@@ -1,19 +1,21 @@
 package reference
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 )
 
-// kind is what sort of address a client has used.
+// kind is what sort of address a client has used, in the order in which claims to the
+// same address and port count.
 type kind int
 
 const (
 	clusterIPAddress kind = iota
-	externalIPAddress
 	loadBalancerIP
+	externalIPAddress
 	nodePort
 )
 
@@ -28,27 +30,25 @@ type frontend struct {
 }
 
 // lookUp finds what a packet is addressed to. A full address goes before a node port
-// (S21).
+// (S21); of several Services the oldest has it.
 func (w world) lookUp(family corev1.IPFamily, packet Packet) (frontend, bool) {
-	var byNodePort *frontend
-	for _, f := range w.frontends(family) {
+	all := w.frontends(family)
+	slices.SortStableFunc(all, func(a, b frontend) int { return cmp.Compare(a.kind, b.kind) })
+	for _, f := range all {
 		switch {
 		case protocolOf(f.port.Protocol) != protocolOf(packet.Protocol): // S4, S19
 		case f.kind == nodePort:
-			if f.port.NodePort == int32(packet.Destination.Port()) {
-				byNodePort = &f
+			if f.port.NodePort == int32(packet.Destination.Port()) && w.acceptsNodePorts(packet.Destination.Addr()) {
+				return f, true
 			}
 		case f.address == packet.Destination.Addr() && f.port.Port == int32(packet.Destination.Port()):
 			return f, true
 		}
 	}
-	if byNodePort != nil && w.acceptsNodePorts(packet.Destination.Addr()) {
-		return *byNodePort, true
-	}
 	return frontend{}, false
 }
 
-// frontends lists all frontends of a family.
+// frontends lists all frontends of a family, those of older Services first.
 func (w world) frontends(family corev1.IPFamily) []frontend {
 	var all []frontend
 	for _, service := range w.proxied() {
@@ -65,7 +65,7 @@ func (w world) frontends(family corev1.IPFamily) []frontend {
 				all = append(all, f)
 			}
 			f.kind = loadBalancerIP
-			for _, f.address = range loadBalancerIPs(service, family) {
+			for _, f.address = range w.loadBalancerIPs(service, family) {
 				all = append(all, f)
 			}
 			if hasNodePorts(service) && port.NodePort != 0 { // S13, S29
@@ -80,7 +80,8 @@ func (w world) frontends(family corev1.IPFamily) []frontend {
 // labelProxyName says that somebody else proxies a Service.
 const labelProxyName = "service.kubernetes.io/service-proxy-name"
 
-// proxied lists the Services that are to be proxied.
+// proxied lists the Services that are to be proxied, older ones first. One whose
+// ClusterIP an older one has is not in force.
 func (w world) proxied() []*corev1.Service {
 	var all []*corev1.Service
 	for i := range w.cluster.Services {
@@ -89,6 +90,28 @@ func (w world) proxied() []*corev1.Service {
 		headless := service.Spec.ClusterIP == "" || service.Spec.ClusterIP == corev1.ClusterIPNone
 		if !elsewhere && !headless && service.Spec.Type != corev1.ServiceTypeExternalName { // S92
 			all = append(all, service)
+		}
+	}
+	slices.SortFunc(all, func(a, b *corev1.Service) int {
+		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name))
+	})
+	taken := map[netip.Addr]bool{}
+	return slices.DeleteFunc(all, func(service *corev1.Service) bool {
+		own := clusterIPs(service)
+		conflict := slices.ContainsFunc(own, func(address netip.Addr) bool { return taken[address] })
+		for _, address := range own {
+			taken[address] = taken[address] || !conflict
+		}
+		return conflict
+	})
+}
+
+// clusterIPs are the ClusterIPs of all families.
+func clusterIPs(service *corev1.Service) []netip.Addr {
+	var all []netip.Addr
+	for _, family := range []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol} {
+		if address, ok := clusterIP(service, family); ok {
+			all = append(all, address)
 		}
 	}
 	return all
@@ -114,7 +137,7 @@ func (w world) externalIPs(service *corev1.Service, family corev1.IPFamily) []ne
 	}
 	var all []netip.Addr
 	for _, text := range service.Spec.ExternalIPs {
-		if address, ok := parseAddress(text); ok && familyOf(address) == family {
+		if address, ok := parseAddress(text); ok && familyOf(address) == family && w.mayBeServed(address) {
 			all = append(all, address)
 		}
 	}
@@ -123,13 +146,13 @@ func (w world) externalIPs(service *corev1.Service, family corev1.IPFamily) []ne
 
 // loadBalancerIPs are the addresses of the load balancer that the node serves itself
 // (S23 to S28).
-func loadBalancerIPs(service *corev1.Service, family corev1.IPFamily) []netip.Addr {
+func (w world) loadBalancerIPs(service *corev1.Service, family corev1.IPFamily) []netip.Addr {
 	var all []netip.Addr
 	for _, ingress := range service.Status.LoadBalancer.Ingress {
 		if ingress.IPMode != nil && *ingress.IPMode != corev1.LoadBalancerIPModeVIP {
 			continue
 		}
-		if address, ok := parseAddress(ingress.IP); ok && familyOf(address) == family {
+		if address, ok := parseAddress(ingress.IP); ok && familyOf(address) == family && w.mayBeServed(address) {
 			all = append(all, address)
 		}
 	}

@@ -122,3 +122,42 @@ func protocolOf(p corev1.Protocol) corev1.Protocol {
 	}
 	return p
 }
+
+// harmful are ranges that no Service may send to or be reached by, beside those that
+// the methods of netip.Addr know: cloud metadata, what means nobody or everybody, and
+// IPv4 addresses of that kind in an IPv6 form.
+var harmful = []netip.Prefix{
+	netip.MustParsePrefix("100.100.100.200/32"), netip.MustParsePrefix("fd00:ec2::254/128"),
+	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("240.0.0.0/4"),
+}
+
+// mayBeServed tells whether an address may be an endpoint or one from outside: not if
+// it is harmful, and not if it is the ClusterIP of a Service.
+func (w world) mayBeServed(address netip.Addr) bool {
+	if isHarmful(address) {
+		return false
+	}
+	for _, service := range w.proxied() {
+		if slices.Contains(clusterIPs(service), address) {
+			return false
+		}
+	}
+	return true
+}
+
+func isHarmful(address netip.Addr) bool {
+	if !address.IsGlobalUnicast() || slices.ContainsFunc(harmful, func(p netip.Prefix) bool { return p.Contains(address) }) {
+		return true
+	}
+	if address.Is4() {
+		return false
+	}
+	// NAT64 (RFC 6052), 6to4 (RFC 3056), IPv4-compatible (RFC 4291).
+	bytes := address.As16()
+	for prefix, at := range map[string]int{"64:ff9b::/96": 12, "2002::/16": 2, "::/96": 12} {
+		if netip.MustParsePrefix(prefix).Contains(address) && isHarmful(netip.AddrFrom4([4]byte(bytes[at:at+4]))) {
+			return true
+		}
+	}
+	return false
+}

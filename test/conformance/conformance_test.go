@@ -3,8 +3,6 @@ package conformance
 import (
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -24,21 +22,48 @@ const labs = 3
 type world struct {
 	*lab.Lab
 	listening map[string]bool
+	proxy     proxy
 }
 
-// worlds are made once and lent to one scenario after the other, as they are: what one
-// scenario leaves in the kernel is what the next one begins with.
-var worlds = sync.OnceValues(func() (chan *world, error) {
-	free := make(chan *world, labs)
-	for range labs {
-		l, err := lab.New()
-		if err != nil {
-			return nil, err
+// proxy is what makes the node under test a node.
+type proxy interface {
+	// enforce returns once the kernel holds what a step asks for.
+	enforce(t *testing.T, step *scenario.Step)
+}
+
+// pool lends worlds to one scenario after the other, as they are: what one scenario
+// leaves in the kernel is what the next one begins with.
+type pool func() (chan *world, error)
+
+func newPool(proxyOf func(*lab.Lab) (proxy, error)) pool {
+	return sync.OnceValues(func() (chan *world, error) {
+		free := make(chan *world, labs)
+		for range labs {
+			l, err := lab.New()
+			if err != nil {
+				return nil, err
+			}
+			p, err := proxyOf(l)
+			if err != nil {
+				return nil, err
+			}
+			free <- &world{Lab: l, listening: map[string]bool{}, proxy: p}
 		}
-		free <- &world{Lab: l, listening: map[string]bool{}}
+		return free, nil
+	})
+}
+
+// lend runs a test in a world.
+func (p pool) lend(t *testing.T, test func(*world)) {
+	t.Helper()
+	free, err := p()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return free, nil
-})
+	w := <-free
+	defer func() { free <- w }()
+	test(w)
+}
 
 func loadScenarios(t *testing.T) []*scenario.Scenario {
 	t.Helper()
@@ -49,17 +74,19 @@ func loadScenarios(t *testing.T) []*scenario.Scenario {
 	return all
 }
 
-func TestConformance(t *testing.T) {
-	free, err := worlds()
-	if err != nil {
-		t.Fatal(err)
-	}
+// TestConformance programs the node anew for each step, by portolan apply: what counts
+// is where a step leads, and that nobody who may go on notices the way.
+func TestConformance(t *testing.T) { runAll(t, onceWorlds) }
+
+// TestConformanceLive changes a running cluster, one step after the other: a control
+// plane follows a directory of manifests, and an agent the control plane.
+func TestConformanceLive(t *testing.T) { runAll(t, liveWorlds) }
+
+func runAll(t *testing.T, worlds pool) {
 	for _, s := range loadScenarios(t) {
 		t.Run(s.Name, func(t *testing.T) {
 			t.Parallel()
-			w := <-free
-			defer func() { free <- w }()
-			w.tell(t, s)
+			worlds.lend(t, func(w *world) { w.tell(t, s) })
 		})
 	}
 }
@@ -75,6 +102,9 @@ func (w *world) tell(t *testing.T, s *scenario.Scenario) {
 		}
 		w.enter(t, before, step)
 		w.probe(t, s, step)
+		if _, lives := w.proxy.(*live); lives {
+			w.ask(t, s, step)
+		}
 		if err := undo(); err != nil {
 			t.Fatal(err)
 		}
@@ -88,28 +118,8 @@ func (w *world) enter(t *testing.T, before, step *scenario.Step) {
 		t.Fatal(err)
 	}
 	witnesses := w.watch(t, before, step)
-	directory := t.TempDir()
-	manifests := filepath.Join(directory, "manifests")
-	if err := os.Mkdir(manifests, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	files := map[string][]byte{filepath.Join(directory, "proxy.yaml"): step.Proxy}
-	for name, data := range step.Manifests {
-		files[filepath.Join(manifests, name)] = data
-	}
-	for name, data := range files {
-		if err := os.WriteFile(name, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	output, err := w.Node.Run("", os.Getenv(binary), "apply", "-f", manifests, "--node", node,
-		"--config", filepath.Join(directory, "proxy.yaml"), "--quiet")
-	if output != "" {
-		t.Logf("step %d: portolan apply:\n%s", step.Number, output)
-	}
-	if err != nil {
-		t.Fatalf("step %d: %v", step.Number, err)
-	}
+	w.proxy.enforce(t, step)
+	witnesses.inForce()
 	for _, failure := range witnesses.finish() {
 		t.Errorf("on the way to step %d: %s", step.Number, failure)
 	}
@@ -154,7 +164,7 @@ func (w *world) probe(t *testing.T, s *scenario.Scenario, step *scenario.Step) {
 		t.Fatal(err)
 	}
 	for i, p := range step.Probes {
-		t.Run(probeName(s, step, p), func(t *testing.T) {
+		t.Run(probeName(s, step, p.Rules, p.Text), func(t *testing.T) {
 			complaints := append(w.againstModel(step, p), w.againstPackets(p, outcomes[i], sightings)...)
 			reason, known := knownFailures[s.Name+": "+p.Text]
 			switch {
@@ -170,9 +180,9 @@ func (w *world) probe(t *testing.T, s *scenario.Scenario, step *scenario.Step) {
 }
 
 // probeName is "S1,S2/pod pc1 -> …", with the step if there are several.
-func probeName(s *scenario.Scenario, step *scenario.Step, p scenario.Probe) string {
-	rules := strings.Join(p.Rules, ",")
-	text := strings.TrimSpace(strings.TrimPrefix(p.Text, rules))
+func probeName(s *scenario.Scenario, step *scenario.Step, names []string, text string) string {
+	rules := strings.Join(names, ",")
+	text = strings.TrimSpace(strings.TrimPrefix(text, rules))
 	if len(s.Steps) > 1 {
 		text = fmt.Sprintf("step %d: %s", step.Number, text)
 	}

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/portolan-net/portolan/test/conformance/internal/scenario"
 )
 
 var update = flag.Bool("update", false, "write docs/reference/conformance.md")
@@ -58,27 +60,37 @@ func rules(t *testing.T) []rule {
 	return all
 }
 
-// shown counts the probes that show a rule, by scenario.
+// shown counts the probes and asks that show a rule, by scenario.
 func shown(t *testing.T) map[int]map[string]int {
 	t.Helper()
 	all := map[int]map[string]int{}
 	for _, s := range loadScenarios(t) {
 		for _, step := range s.Steps {
-			for _, p := range step.Probes {
-				for _, name := range p.Rules {
-					number, err := strconv.Atoi(strings.TrimPrefix(name, "S"))
-					if err != nil {
-						t.Fatal(err)
-					}
-					if all[number] == nil {
-						all[number] = map[string]int{}
-					}
-					all[number][s.Name]++
+			for _, name := range named(&step) {
+				number, err := strconv.Atoi(strings.TrimPrefix(name, "S"))
+				if err != nil {
+					t.Fatal(err)
 				}
+				if all[number] == nil {
+					all[number] = map[string]int{}
+				}
+				all[number][s.Name]++
 			}
 		}
 	}
 	return all
+}
+
+// named are the rules that the lines of a step name.
+func named(step *scenario.Step) []string {
+	var rules []string
+	for _, p := range step.Probes {
+		rules = append(rules, p.Rules...)
+	}
+	for _, a := range step.Asks {
+		rules = append(rules, a.Rules...)
+	}
+	return rules
 }
 
 // TestEveryRuleIsTestedOrSaidNotToBe also finds what is named and does not exist.
@@ -136,11 +148,12 @@ func TestTheTableIsUpToDate(t *testing.T) {
 
 func renderTable(t *testing.T) []byte {
 	t.Helper()
-	scenarios, probes := 0, 0
+	scenarios, probes, asks := 0, 0, 0
 	for _, s := range loadScenarios(t) {
 		scenarios++
 		for _, step := range s.Steps {
 			probes += len(step.Probes)
+			asks += len(step.Asks)
 		}
 	}
 	var b bytes.Buffer
@@ -148,11 +161,13 @@ func renderTable(t *testing.T) []byte {
 
 Which test shows which rule of [what a Service must do](semantics.md). Scenarios are files of
 [test/conformance/scenarios](../../test/conformance/scenarios), of which there are %d with %d probes: packets whose fate on
-a real kernel, in the scenario and in the reference model (controlplane/reference) must be the same. The number after a
-scenario is that of its probes for the rule.
+a real kernel, in the scenario and in the reference model (controlplane/reference) must be the same. Each is told twice: by
+portolan apply, and by a control plane and an agent that run all the while and are asked as well (%d HTTP requests). While
+one step follows another, witnesses see to it that nobody fails who may go on: new connections, established ones, UDP flows.
+The number after a scenario is that of its probes and requests for the rule.
 
 Written by `+"`go test ./test/conformance -run Table -update`"+`.
-`, scenarios, probes)
+`, scenarios, probes, asks)
 	shows, group := shown(t), ""
 	for _, r := range rules(t) {
 		if r.group != group {

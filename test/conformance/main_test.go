@@ -10,10 +10,13 @@ import (
 	"github.com/portolan-net/portolan/test/netns"
 )
 
-// binary names the environment variable that says where the program is.
-const binary = "PORTOLAN_CONFORMANCE_BINARY"
+// workDirectory names the environment variable that says where the programs and what
+// they need are.
+const workDirectory = "PORTOLAN_CONFORMANCE_DIRECTORY"
 
-// TestMain builds the program and runs the tests where they may make namespaces.
+func program(name string) string { return filepath.Join(os.Getenv(workDirectory), "bin", name) }
+
+// TestMain builds the programs and runs the tests where they may make namespaces.
 func TestMain(m *testing.M) {
 	if netns.Inside() {
 		os.Exit(m.Run())
@@ -25,7 +28,7 @@ func buildAndEnter() int {
 	directory, err := os.MkdirTemp("", "portolan-conformance-")
 	if err == nil {
 		defer os.RemoveAll(directory)
-		err = build(filepath.Join(directory, "portolan"))
+		err = build(directory)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -34,11 +37,11 @@ func buildAndEnter() int {
 	return netns.Reexec()
 }
 
-func build(to string) error {
-	command := exec.Command("go", "build", "-o", to, "github.com/portolan-net/portolan/cmd/portolan")
+func build(directory string) error {
+	command := exec.Command("go", "build", "-o", filepath.Join(directory, "bin")+string(filepath.Separator), "github.com/portolan-net/portolan/cmd/...")
 	command.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := command.CombinedOutput(); err != nil {
-		return fmt.Errorf("building portolan: %w\n%s", err, output)
+		return fmt.Errorf("building the programs: %w\n%s", err, output)
 	}
-	return os.Setenv(binary, to)
+	return os.Setenv(workDirectory, directory)
 }

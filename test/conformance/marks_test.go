@@ -39,12 +39,10 @@ const marks = `table inet marks {
 // TestMasqueradeMark is S102 and S103: the masquerade is asked for by one bit, of which
 // the configuration says which; other bits of the mark survive; and ports are random.
 func TestMasqueradeMark(t *testing.T) {
-	free, err := worlds()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := <-free
-	defer func() { free <- w }()
+	onceWorlds.lend(t, func(w *world) { w.masqueradeMark(t) })
+}
+
+func (w *world) masqueradeMark(t *testing.T) {
 	const calls = 5
 	for _, bit := range []int{14, 5} {
 		t.Run(fmt.Sprintf("bit %d", bit), func(t *testing.T) {

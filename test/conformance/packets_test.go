@@ -64,8 +64,6 @@ func patienceFor(p scenario.Probe) time.Duration {
 		return silence
 	case p.Verdict == scenario.Untouched:
 		return aMoment
-	case p.Verdict == scenario.Accepted && p.Protocol == "sctp":
-		return time.Millisecond
 	default:
 		return patience
 	}
@@ -86,8 +84,6 @@ func effort(p scenario.Probe) (count int, enough func([]talk.Answer) bool) {
 		return 12, never
 	case p.Even:
 		return 100 * backends, never
-	case p.Protocol == "sctp":
-		return 10 + 20*backends, never
 	}
 	const atLeast = 8
 	return 40 + 40*backends, func(calls []talk.Answer) bool {
@@ -199,13 +195,6 @@ func forgotten(calls []talk.Answer) []string {
 
 // answered names the backend of a call, with * if it saw an address of the node.
 func (w *world) answered(p scenario.Probe, o outcome, call talk.Answer, seen map[lab.Key]lab.Sighting) (name, complaint string) {
-	if p.Protocol == "sctp" {
-		s, ok := seen[lab.Key{Protocol: p.Protocol, Port: call.Port}]
-		if !ok {
-			return "", fmt.Sprintf("a packet did not get through: %s %v", call.Result, call.Err)
-		}
-		return w.backend(s.Destination, s.Mark&masqueradeMark != 0 || s.Destination.Addr() == o.source), ""
-	}
 	if call.Result != talk.Answered {
 		return "", fmt.Sprintf("got %s: %v", call.Result, call.Err)
 	}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,11 +22,16 @@ import (
 // No packet may be lost, but for two reasons. A client that is remembered with an
 // endpoint which has just gone loses one. And who deletes the conntrack entries of a
 // UDP endpoint that has gone (S115) may do so while an answer is on its way. TCP sends
-// again by itself; for UDP a witness does, as resolvers do.
+// again by itself; for UDP and SCTP a witness does, as resolvers do.
+//
+// Once the new step is in force, new connections come to its backends alone.
 type witnesses struct {
 	stop    chan struct{}
+	changed atomic.Bool
 	running sync.WaitGroup
 	held    map[string]*talk.Held
+	flows   []*flow
+	after   *scenario.Step
 
 	mu       sync.Mutex
 	failures []string
@@ -39,14 +45,14 @@ const retransmission = 900 * time.Millisecond
 
 // watch starts witnesses for the probes of the step before that still hold.
 func (w *world) watch(t *testing.T, before, after *scenario.Step) *witnesses {
-	ws := &witnesses{stop: make(chan struct{}), held: map[string]*talk.Held{}}
+	ws := &witnesses{stop: make(chan struct{}), held: map[string]*talk.Held{}, after: after}
 	if before == nil {
 		return ws
 	}
 	for _, p := range before.Probes {
 		was, err1 := w.decide(before, p)
 		will, err2 := w.decide(after, p)
-		if err1 != nil || err2 != nil || p.Protocol == "sctp" || len(was.Backends) == 0 || len(will.Backends) == 0 {
+		if err1 != nil || err2 != nil {
 			continue
 		}
 		source, place, err := w.source(p)
@@ -57,11 +63,21 @@ func (w *world) watch(t *testing.T, before, after *scenario.Step) *witnesses {
 		if p.From == "host" && p.Source == "" {
 			call.Source = netip.Addr{}
 		}
+		if p.Protocol == "udp" {
+			f, err := openFlow(p, place, call, len(was.Backends) > 0, will.Backends)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ws.flows = append(ws.flows, f)
+		}
+		if len(was.Backends) == 0 || len(will.Backends) == 0 {
+			continue
+		}
 		if p.Protocol == "tcp" {
 			ws.hold(t, p, place, call)
 		}
 		mayLose := was.Sticky > 0 || will.Sticky > 0
-		ws.running.Go(func() { ws.call(p, place, call, mayLose, allowed(was, will)) })
+		ws.running.Go(func() { ws.call(p, place, call, mayLose, allowed(was, will), will.Backends) })
 	}
 	time.Sleep(10 * pause)
 	return ws
@@ -88,12 +104,20 @@ func (ws *witnesses) hold(t *testing.T, p scenario.Probe, place *lab.Place, call
 	}
 }
 
-func (ws *witnesses) call(p scenario.Probe, place *lab.Place, call talk.Call, mayLose bool, allowed []netip.AddrPort) {
+// inForce tells that the new step is in force.
+func (ws *witnesses) inForce() { ws.changed.Store(true) }
+
+// call makes one call after the other. They come to those who are allowed while things
+// change, and in the end to those of the new step.
+func (ws *witnesses) call(p scenario.Probe, place *lab.Place, call talk.Call, mayLose bool, allowed, finally []netip.AddrPort) {
 	err := place.In.Do(func() error {
 		for {
-			begun := time.Now()
+			begun, backends := time.Now(), allowed
+			if ws.changed.Load() {
+				backends = finally
+			}
 			answer := talk.Make(call)
-			if p.Protocol == "udp" && answer.Result == talk.Silent {
+			if p.Protocol != "tcp" && answer.Result == talk.Silent {
 				answer = talk.Make(call)
 			} else if took := time.Since(begun); took > retransmission && !mayLose {
 				return fmt.Errorf("a connection took %s, so that a packet was lost", took)
@@ -101,8 +125,8 @@ func (ws *witnesses) call(p scenario.Probe, place *lab.Place, call talk.Call, ma
 			if answer.Result != talk.Answered {
 				return fmt.Errorf("a connection was not answered but %s: %w", answer.Result, answer.Err)
 			}
-			if !slices.Contains(allowed, answer.Backend) {
-				return fmt.Errorf("a connection was answered by %s", answer.Backend)
+			if !slices.Contains(backends, answer.Backend) {
+				return fmt.Errorf("a connection was answered by %s: expected one of %v", answer.Backend, backends)
 			}
 			select {
 			case <-ws.stop:
@@ -127,6 +151,11 @@ func (ws *witnesses) finish() []string {
 	time.Sleep(10 * pause)
 	close(ws.stop)
 	ws.running.Wait()
+	for _, f := range ws.flows {
+		if err := f.check(ws.after); err != nil {
+			ws.fail(f.probe, err)
+		}
+	}
 	for text, h := range ws.held {
 		if err := h.Check(patience); err != nil {
 			ws.failures = append(ws.failures, fmt.Sprintf("%s: a connection to %s that was established broke: %v", text, h.Backend, err))

@@ -7,9 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -18,6 +20,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/portolan-net/portolan/agent/simulate"
+	"github.com/portolan-net/portolan/api/resource"
 	"github.com/portolan-net/portolan/controlplane"
 	"github.com/portolan-net/portolan/controlplane/reference"
 )
@@ -135,6 +138,24 @@ func (w *world) cluster() reference.Cluster {
 	return c
 }
 
+// content returns all that the node is told, byte for byte.
+func (w *world) content(t *rapid.T) string {
+	_, resources, err := w.offline.Follow(here)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, r := range resources {
+		encoded, err := resource.Encode(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, fmt.Sprintf("%s %s %x", resource.KindName(resource.KindOf(r)), r.GetName(), encoded))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
 // manifest returns the cluster as YAML that portolan apply takes, to replay a
 // failure.
 func (w *world) manifest() string {
@@ -152,6 +173,12 @@ func (w *world) manifest() string {
 // check compares what the node does with every packet with what it must do.
 func (w *world) check(t *rapid.T) {
 	cluster, anew := w.cluster(), w.anew(t)
+	if got, again := w.node.Ruleset(), anew.node.Ruleset(); got != again {
+		t.Fatalf("the ruleset after all edits (-) is not the one made anew (+)\n%s\n%s", cmp.Diff(got, again), w.manifest())
+	}
+	if got, again := w.content(t), anew.content(t); got != again {
+		t.Fatalf("what the node is told after all edits (-) is not what it is told anew (+)\n%s\n%s", cmp.Diff(got, again), w.manifest())
+	}
 	node := reference.Node{Name: here, LocalAddresses: append(addrs("127.0.0.1", "::1"), localAddresses...)}
 	for _, p := range packets() {
 		want := outcome(reference.Decide(cluster, w.config, node, p))

@@ -42,10 +42,16 @@ type Content interface {
 	Hairpins() iter.Seq[ruleset.Hairpin]
 }
 
-// Dataplane keeps the kernel equal to what it is told. Every call is atomic: on
-// error the kernel holds what it held before. A Dataplane belongs to one
-// goroutine.
+// Dataplane keeps the kernel equal to what it is told, in one address family: what
+// is of the other one it leaves to another Dataplane, so that neither's failures
+// are the other's. Every call is atomic: on error the kernel holds what it held
+// before. A Dataplane belongs to one goroutine.
 type Dataplane interface {
+	// Family returns the address family.
+	Family() Family
+	// Supported tells whether the node has the family; without it there is nothing
+	// to hold, and Replace and Apply succeed.
+	Supported() bool
 	// Exists tells whether the kernel holds rules of ours from before.
 	Exists(ctx context.Context) (bool, error)
 	// Replace makes the kernel hold exactly the content, whatever it holds now.
@@ -59,7 +65,8 @@ type Dataplane interface {
 	// Pending tells whether there is something for Collects to remove.
 	Pending() bool
 	// Disturbed tells whether somebody else has changed what the last Replace and
-	// Applys left; after that only Replace helps. It is cheap when nobody has.
+	// Applys left, or whether the node has got or lost the family; after that only
+	// Replace helps. It is cheap when nobody has.
 	Disturbed(ctx context.Context) (bool, error)
 	// Cleanup removes everything of ours from the kernel.
 	Cleanup(ctx context.Context) error

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/portolan-net/portolan/agent/internal/dataplane"
 	"github.com/portolan-net/portolan/agent/internal/dataplane/fake"
 	"github.com/portolan-net/portolan/agent/internal/reconcile"
 	"github.com/portolan-net/portolan/agent/internal/state"
@@ -17,10 +18,11 @@ import (
 	"github.com/portolan-net/portolan/api/subscribe"
 )
 
-// loop runs a reconciler on a fake kernel that is observed by metrics.
+// loop runs a reconciler, on a kernel whose IPv4 is the given one, that is observed
+// by metrics.
 func loop(t *testing.T, m *Metrics, plane *fake.Plane) *reconcile.Loop {
 	l := reconcile.New(reconcile.Config{
-		Node: "node-a", Dataplane: plane, Logger: hclog.NewNullLogger(), Now: time.Now, Observer: m,
+		Node: "node-a", Dataplanes: []dataplane.Dataplane{plane, fake.New(dataplane.IPv6)}, Logger: hclog.NewNullLogger(), Now: time.Now, Observer: m,
 		Addresses:   func() ([]netip.Addr, error) { return nil, nil },
 		Acknowledge: func(subscribe.Result) bool { return true },
 	}, nil, state.Checkpoint{})
@@ -55,13 +57,14 @@ func localOnly(triggered time.Time) []*discoveryv1.Resource {
 
 func TestWhatTheLoopDoesIsMeasured(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, plane := newMetrics(), fake.New()
+		m, plane := newMetrics(), fake.New(dataplane.IPv4)
 		l := loop(t, m, plane)
 		time.Sleep(time.Second)
 		plane.Fail(errKernel)
 		l.Apply(t.Context(), transaction(localOnly(time.Now())...))
-		expect(t, m, "while the kernel refuses", "kubeproxy_sync_proxy_rules_service_changes_pending 1", "kubeproxy_sync_proxy_rules_endpoint_changes_pending 1",
-			`kubeproxy_sync_proxy_rules_nftables_sync_failures_total{ip_family="IPv4"} 1`)
+		expect(t, m, "while the kernel refuses IPv4", "kubeproxy_sync_proxy_rules_service_changes_pending 1", "kubeproxy_sync_proxy_rules_endpoint_changes_pending 1",
+			`kubeproxy_sync_proxy_rules_nftables_sync_failures_total{ip_family="IPv4"} 1`,
+			`kubeproxy_sync_proxy_rules_nftables_sync_failures_total{ip_family="IPv6"} 0`)
 		time.Sleep(10 * time.Second)
 		if m.Health.Healthy() {
 			t.Error("healthy although a change has waited for two of the node's sync periods")

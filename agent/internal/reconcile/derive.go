@@ -34,9 +34,12 @@ func Environment(config *state.NodeConfig, addresses []netip.Addr) ruleset.Envir
 		return ruleset.Environment{}
 	}
 	if config.NodePortPrimary {
-		return ruleset.Environment{NodeIPs: config.NodeIPs, NodePortAddrs: config.NodeIPs, HealthCheckAddrs: config.NodeIPs}
+		return ruleset.Environment{NodeIPs: config.NodeIPs, NodePortAddrs: config.NodeIPs, HealthCheckAddrs: config.NodeIPs,
+			LocalhostNodePorts: config.LocalhostNodePorts}
 	}
 	return ruleset.Environment{
+		LocalhostNodePorts: config.LocalhostNodePorts,
+
 		NodeIPs:          config.NodeIPs,
 		NodePortAddrs:    nodeaddr.ForNodePorts(addresses, config.NodePortCIDRs),
 		HealthCheckAddrs: nodeaddr.ForListening(addresses, config.NodePortCIDRs),

@@ -1,12 +1,10 @@
 package reconcile
 
 import (
-	"cmp"
 	"context"
-	"maps"
+	"errors"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -34,9 +32,10 @@ const (
 
 // Config is what a Loop works with. Everything but CheckpointPath is required.
 type Config struct {
-	Node      string
-	Dataplane dataplane.Dataplane
-	Logger    hclog.Logger
+	Node string
+	// Dataplanes has one for each address family.
+	Dataplanes []dataplane.Dataplane
+	Logger     hclog.Logger
 	// Addresses lists the node's addresses; AddressesChanged tells when to look.
 	Addresses        func() ([]netip.Addr, error)
 	AddressesChanged <-chan struct{}
@@ -46,8 +45,12 @@ type Config struct {
 	// serves UDP frontends and where load balancers may ask. May be nil.
 	CleanConntrack func(ruleset.Serving)
 	HealthChecks   func([]ruleset.HealthCheck)
+	// LocalhostPorts is told of the node ports on loopback addresses. May be nil.
+	LocalhostPorts func([]ruleset.LocalhostPort)
 	// Acknowledge reports the fate of the latest transaction once more.
 	Acknowledge func(subscribe.Result) bool
+	// Limits bounds how much of the kernel Services may take.
+	Limits ruleset.Limits
 	// CheckpointPath is where the state is kept; empty means nowhere.
 	CheckpointPath string
 	Observer       Observer
@@ -64,7 +67,8 @@ type Observer interface {
 	// Collected is called for each family after an attempt to remove what changes
 	// had left in the kernel.
 	Collected(dataplane.Family, error)
-	// Rejected is called with all resources that are currently rejected.
+	// Rejected is called before the kernel is changed, with all resources that are
+	// rejected now.
 	Rejected([]*discoveryv1.RejectedResource)
 	// Configured is called with the node's configuration when it is in force; with
 	// nil if the Node is gone.
@@ -99,10 +103,8 @@ type Loop struct {
 	// dirty is what the table does not reflect yet.
 	dirty    state.Dirty
 	settings dataplane.Settings
-	// whole is set while only a replacement of everything will do.
-	whole bool
-	// repairing is set while that is because somebody else changed the rules.
-	repairing bool
+	// planes are the kernel's rules, by address family.
+	planes []*plane
 	// unlooked is set while looking for that fails, so that it is logged once.
 	unlooked bool
 	// told is set once a control plane has said something to this process.
@@ -128,10 +130,13 @@ type Loop struct {
 	writer                    *writer
 }
 
-// resourceID identifies a rejected resource.
-type resourceID struct {
-	kind discoveryv1.Kind
-	name string
+// plane is the kernel's rules of one address family.
+type plane struct {
+	dataplane.Dataplane
+	// whole is set while only a replacement of everything will do.
+	whole bool
+	// repairing is set while that is because somebody else changed the rules.
+	repairing bool
 }
 
 type request struct {
@@ -145,14 +150,19 @@ func New(config Config, restored *state.State, header state.Checkpoint) *Loop {
 	if restored == nil {
 		restored = state.New()
 	}
-	return &Loop{
+	loop := &Loop{
 		Config: config, requests: make(chan request),
-		state: restored, table: ruleset.NewTable(), whole: true,
+		state: restored, table: ruleset.NewTable(),
 		rejected: map[resourceID]*discoveryv1.RejectedResource{},
 		revision: header.Revision, source: header.Source,
 		retry: stoppedTimer(), collect: stoppedTimer(), checkpoint: stoppedTimer(),
 		writer: newWriter(config.CheckpointPath, config.Observer, config.Logger),
 	}
+	loop.table.SetLimits(config.Limits)
+	for _, p := range config.Dataplanes {
+		loop.planes = append(loop.planes, &plane{Dataplane: p, whole: true})
+	}
+	return loop
 }
 
 func stoppedTimer() *time.Timer {
@@ -224,14 +234,36 @@ func (l *Loop) Run(ctx context.Context) error {
 // what that is: rules of an earlier agent may be newer than the checkpoint.
 func (l *Loop) resync(ctx context.Context) {
 	if l.told {
-		l.whole = true
+		l.distrust()
 		_ = l.sync(ctx)
 	}
 }
 
+// distrust has everything replaced by the next sync.
+func (l *Loop) distrust() {
+	for _, p := range l.planes {
+		p.whole = true
+	}
+}
+
+// behind tells whether only a replacement of everything will do in some family.
+func (l *Loop) behind() bool {
+	return slices.ContainsFunc(l.planes, func(p *plane) bool { return p.whole })
+}
+
+// exist tells whether the kernel holds rules of ours.
+func (l *Loop) exist(ctx context.Context) (bool, error) {
+	for _, p := range l.planes {
+		if exists, err := p.Exists(ctx); exists || err != nil {
+			return exists, err
+		}
+	}
+	return false, nil
+}
+
 // start looks at what the kernel holds and decides who may change it first.
 func (l *Loop) start(ctx context.Context) error {
-	exists, err := l.Dataplane.Exists(ctx)
+	exists, err := l.exist(ctx)
 	if err != nil {
 		return err
 	}
@@ -260,14 +292,11 @@ func (l *Loop) startFromCheckpoint(ctx context.Context) {
 func (l *Loop) look(ctx context.Context) {
 	var err error
 	switch {
-	case l.told && !l.whole:
-		if l.repairing, err = l.Dataplane.Disturbed(ctx); l.repairing {
-			l.whole = true
-			_ = l.sync(ctx)
-		}
-	case !l.told && len(l.state.Services()) > 0:
+	case l.told:
+		err = l.lookForOthers(ctx)
+	case len(l.state.Services()) > 0:
 		var exists bool
-		if exists, err = l.Dataplane.Exists(ctx); err == nil && !exists {
+		if exists, err = l.exist(ctx); err == nil && !exists {
 			l.startFromCheckpoint(ctx)
 		}
 	}
@@ -277,15 +306,33 @@ func (l *Loop) look(ctx context.Context) {
 	l.unlooked = err != nil
 }
 
+func (l *Loop) lookForOthers(ctx context.Context) error {
+	var errs []error
+	found := false
+	for _, p := range l.planes {
+		if p.whole {
+			continue // What is there will be replaced anyway.
+		}
+		disturbed, err := p.Disturbed(ctx)
+		p.whole, p.repairing = disturbed, disturbed
+		found = found || disturbed
+		errs = append(errs, err)
+	}
+	if found {
+		_ = l.sync(ctx)
+	}
+	return errors.Join(errs...)
+}
+
 // take puts a transaction into force.
 func (l *Loop) take(ctx context.Context, tx *subscribe.Transaction) subscribe.Result {
 	l.told = true
 	l.Observer.Queued(tx)
-	were := l.forget(tx)
+	l.forget(tx)
 	dirty, rejected := l.state.Apply(tx.Resources, tx.Removed)
 	l.dirty.Merge(dirty)
 	l.revision, l.source = tx.Revision, state.SourceOf(tx.Source)
-	l.noteRejected(rejected, were)
+	l.noteRejected(rejected)
 	l.noteConfig()
 	begun := l.Now()
 	err := l.sync(ctx)
@@ -321,38 +368,6 @@ func (l *Loop) setSysctls(config *discoveryv1.Conntrack) {
 	}
 }
 
-// forget drops the rejections of resources that the transaction names: it says
-// something new of them. It tells whether there were any.
-func (l *Loop) forget(tx *subscribe.Transaction) bool {
-	if len(l.rejected) == 0 {
-		return false
-	}
-	for _, name := range tx.Removed {
-		delete(l.rejected, resourceID{name.Kind, name.Name})
-	}
-	for _, r := range tx.Resources {
-		delete(l.rejected, idOf(r))
-	}
-	return true
-}
-
-func (l *Loop) noteRejected(rejected []*discoveryv1.RejectedResource, were bool) {
-	for _, r := range rejected {
-		l.rejected[resourceID{r.GetName().GetKind(), r.GetName().GetName()}] = r
-		l.Logger.Warn("cannot use a resource; its last good state stays in force",
-			"resource", r.GetName().GetName(), "reason", r.GetReason())
-	}
-	if were || len(rejected) > 0 {
-		l.Observer.Rejected(l.rejections())
-	}
-}
-
-func (l *Loop) rejections() []*discoveryv1.RejectedResource {
-	return slices.SortedFunc(maps.Values(l.rejected), func(a, b *discoveryv1.RejectedResource) int {
-		return cmp.Or(strings.Compare(a.GetName().GetName(), b.GetName().GetName()), cmp.Compare(a.GetName().GetKind(), b.GetName().GetKind()))
-	})
-}
-
 func (l *Loop) refreshAddresses() {
 	addresses, err := l.Addresses()
 	if err != nil {
@@ -376,13 +391,12 @@ func (l *Loop) tryAgain(ctx context.Context) {
 
 func (l *Loop) collectSpares(ctx context.Context) {
 	l.collecting = false
-	_, err := l.Dataplane.Collect(ctx)
-	for _, family := range families {
-		l.Observer.Collected(family, err)
-	}
-	if err != nil {
-		l.fail(err)
-		return
+	for _, p := range l.planes {
+		_, err := p.Collect(ctx)
+		l.Observer.Collected(p.Family(), err)
+		if err != nil {
+			l.fail(p, err)
+		}
 	}
 	l.collectLater()
 }

@@ -26,6 +26,7 @@ import (
 type rig struct {
 	t         *testing.T
 	plane     *fake.Plane
+	plane6    *fake.Plane
 	loop      *Loop
 	path      string
 	addresses chan struct{}
@@ -42,18 +43,18 @@ type rig struct {
 	serving    []ruleset.Serving
 	checks     []ruleset.HealthCheck
 	sysctls    []uint32
-	collected  []error
+	collected  map[dataplane.Family]error
 }
 
 func newRig(t *testing.T, plane *fake.Plane, path string) *rig {
-	r := &rig{t: t, plane: plane, path: path, addresses: make(chan struct{}, 1), done: make(chan error, 1)}
+	r := &rig{t: t, plane: plane, plane6: fake.New(dataplane.IPv6), path: path, collected: map[dataplane.Family]error{}, addresses: make(chan struct{}, 1), done: make(chan error, 1)}
 	var restored *state.State
 	var header state.Checkpoint
 	if path != "" {
 		restored, header, _ = state.ReadFile(path, "node-a")
 	}
 	r.loop = New(Config{
-		Node: "node-a", Dataplane: plane, Logger: hclog.NewNullLogger(), Addresses: r.list, AddressesChanged: r.addresses,
+		Node: "node-a", Dataplanes: []dataplane.Dataplane{plane, r.plane6}, Logger: hclog.NewNullLogger(), Addresses: r.list, AddressesChanged: r.addresses,
 		Sysctls: func(c *discoveryv1.Conntrack) error {
 			r.sysctls = append(r.sysctls, c.GetMaxPerCore())
 			return errKernel
@@ -101,7 +102,7 @@ func (r *rig) acknowledge(result subscribe.Result) bool {
 }
 
 func (r *rig) Queued(*subscribe.Transaction)            {}
-func (r *rig) Collected(_ dataplane.Family, err error)  { r.collected = append(r.collected, err) }
+func (r *rig) Collected(f dataplane.Family, err error)  { r.collected[f] = err }
 func (r *rig) Rejected([]*discoveryv1.RejectedResource) {}
 func (r *rig) Applied(a Attempt) {
 	r.mu.Lock()
@@ -187,7 +188,7 @@ var errKernel = errors.New("the kernel says no")
 
 func TestTheFirstTransactionReplacesAndLaterOnesChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, fake.New(), "")
+		r := newRig(t, fake.New(dataplane.IPv4), "")
 		defer r.close()
 		if result := r.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0), endpoints("demo/web", "10.244.1.1"))); result.Err != nil {
 			t.Fatal(result.Err)
@@ -202,7 +203,7 @@ func TestTheFirstTransactionReplacesAndLaterOnesChange(t *testing.T) {
 
 func TestATransactionWithoutEffectDoesNotTouchTheKernel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, fake.New(), "")
+		r := newRig(t, fake.New(dataplane.IPv4), "")
 		defer r.close()
 		r.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0)))
 		r.send(transaction())
@@ -215,7 +216,7 @@ func TestATransactionWithoutEffectDoesNotTouchTheKernel(t *testing.T) {
 
 func TestAFailedApplyIsRetriedAndThenAcknowledged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, fake.New(), "")
+		r := newRig(t, fake.New(dataplane.IPv4), "")
 		defer r.close()
 		r.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0), endpoints("demo/web", "10.244.1.1")))
 		r.plane.Fail(errKernel)
@@ -241,7 +242,7 @@ func TestAFailedApplyIsRetriedAndThenAcknowledged(t *testing.T) {
 
 func TestRulesOfAnEarlierAgentStayUntilTheControlPlaneSpeaks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		plane := fake.New()
+		plane := fake.New(dataplane.IPv4)
 		plane.Hold(&ruleset.Frontend{Key: tcp("10.96.0.9:80")})
 		r := newRig(t, plane, "")
 		defer r.close()
@@ -257,11 +258,11 @@ func TestRulesOfAnEarlierAgentStayUntilTheControlPlaneSpeaks(t *testing.T) {
 func TestAnEmptyKernelGetsTheCheckpointAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "checkpoint")
-		r := newRig(t, fake.New(), path)
+		r := newRig(t, fake.New(dataplane.IPv4), path)
 		r.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0), endpoints("demo/web", "10.244.1.1")))
 		r.close()
 
-		rebooted := newRig(t, fake.New(), path)
+		rebooted := newRig(t, fake.New(dataplane.IPv4), path)
 		defer rebooted.close()
 		rebooted.expect("10.96.0.1:80", "10.244.1.1:8080")
 		if held := rebooted.loop.state.Held(); held[resource.Name{Kind: discoveryv1.Kind_KIND_SERVICE, Name: "demo/web"}] != 1 {
@@ -272,7 +273,7 @@ func TestAnEmptyKernelGetsTheCheckpointAtOnce(t *testing.T) {
 
 func TestCheckpointsGatherChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, fake.New(), filepath.Join(t.TempDir(), "checkpoint"))
+		r := newRig(t, fake.New(dataplane.IPv4), filepath.Join(t.TempDir(), "checkpoint"))
 		defer r.close()
 		for range 10 {
 			r.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0)))
@@ -290,7 +291,7 @@ func TestCheckpointsGatherChanges(t *testing.T) {
 
 func TestNodePortsFollowTheNodesAddresses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, fake.New(), "")
+		r := newRig(t, fake.New(dataplane.IPv4), "")
 		defer r.close()
 		r.setAddresses("192.168.0.2", "10.0.0.2")
 		r.send(transaction(service("demo/web", "10.96.0.1", 30080), endpoints("demo/web", "10.244.1.1"),
@@ -305,7 +306,7 @@ func TestNodePortsFollowTheNodesAddresses(t *testing.T) {
 
 func TestSpareSlotsAreCollectedOnceNoPacketCanNeedThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, fake.New(), "")
+		r := newRig(t, fake.New(dataplane.IPv4), "")
 		defer r.close()
 		r.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0), endpoints("demo/web", "10.244.1.1", "10.244.2.2")))
 		r.send(transaction(endpoints("demo/web", "10.244.1.1")))
@@ -324,7 +325,7 @@ func TestSpareSlotsAreCollectedOnceNoPacketCanNeedThem(t *testing.T) {
 
 func TestChangesWithoutEndNeitherStopCollectingNorCheckpoints(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, fake.New(), filepath.Join(t.TempDir(), "checkpoint"))
+		r := newRig(t, fake.New(dataplane.IPv4), filepath.Join(t.TempDir(), "checkpoint"))
 		defer r.close()
 		r.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0)))
 		for i := range 100 {
@@ -346,7 +347,7 @@ func TestChangesWithoutEndNeitherStopCollectingNorCheckpoints(t *testing.T) {
 
 func TestRulesThatSomebodyTookAwayComeBackByThemselves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, fake.New(), "")
+		r := newRig(t, fake.New(dataplane.IPv4), "")
 		defer r.close()
 		r.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0), endpoints("demo/web", "10.244.1.1")))
 		time.Sleep(time.Minute)
@@ -372,7 +373,7 @@ func TestRulesThatSomebodyTookAwayComeBackByThemselves(t *testing.T) {
 func TestACheckpointReplacesRulesOfAnEarlierAgentThatAreGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "checkpoint")
-		plane := fake.New()
+		plane := fake.New(dataplane.IPv4)
 		first := newRig(t, plane, path)
 		first.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0), endpoints("demo/web", "10.244.1.1")))
 		first.close()
@@ -387,7 +388,7 @@ func TestACheckpointReplacesRulesOfAnEarlierAgentThatAreGone(t *testing.T) {
 
 func TestRulesOfAnEarlierAgentOutliveTheHourlyResync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		plane := fake.New()
+		plane := fake.New(dataplane.IPv4)
 		plane.Hold(&ruleset.Frontend{Key: tcp("10.96.0.9:80"), Backends: []netip.AddrPort{netip.MustParseAddrPort("10.244.9.9:8080")}})
 		r := newRig(t, plane, "")
 		defer r.close()
@@ -399,7 +400,7 @@ func TestRulesOfAnEarlierAgentOutliveTheHourlyResync(t *testing.T) {
 
 func TestARejectedResourceIsNamedUntilItIsMended(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, fake.New(), "")
+		r := newRig(t, fake.New(dataplane.IPv4), "")
 		defer r.close()
 		r.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0), endpoints("demo/web", "10.244.1.1")))
 		for range 2 {
@@ -421,7 +422,7 @@ func TestARejectedResourceIsNamedUntilItIsMended(t *testing.T) {
 
 func TestAChangedConfigurationReplacesEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, fake.New(), "")
+		r := newRig(t, fake.New(dataplane.IPv4), "")
 		defer r.close()
 		r.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0)))
 		r.send(transaction(nodeConfig(func(c *discoveryv1.NodeConfig) { c.MasqueradeAll = true })))
@@ -456,7 +457,7 @@ func udpEndpoints(states map[string]discoveryv1.EndpointState) *discoveryv1.Reso
 
 func TestConnectionsOfUDPFrontendsAreLookedAtAfterTheirEndpointsChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, fake.New(), "")
+		r := newRig(t, fake.New(dataplane.IPv4), "")
 		defer r.close()
 		const ready, draining = discoveryv1.EndpointState_ENDPOINT_STATE_UNSPECIFIED, discoveryv1.EndpointState_ENDPOINT_STATE_DRAINING
 		r.send(transaction(nodeConfig(nil), udpService("demo/dns", "10.96.0.53", 0), service("demo/web", "10.96.0.1", 0)))
@@ -485,7 +486,7 @@ func TestConnectionsOfUDPFrontendsAreLookedAtAfterTheirEndpointsChange(t *testin
 
 func TestHealthChecksFollowTheEndpointsOnTheNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, fake.New(), "")
+		r := newRig(t, fake.New(dataplane.IPv4), "")
 		defer r.close()
 		local := func(states map[string]discoveryv1.EndpointState) *discoveryv1.Resource {
 			return &discoveryv1.Resource{Name: "demo/dns", Version: 4, Body: &discoveryv1.Resource_LocalEndpoints{
@@ -518,7 +519,7 @@ func TestHealthChecksFollowTheEndpointsOnTheNode(t *testing.T) {
 
 func TestANodeThatIsGoneIsNotEligible(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, fake.New(), "")
+		r := newRig(t, fake.New(dataplane.IPv4), "")
 		defer r.close()
 		expect := func(want string) {
 			t.Helper()
@@ -539,7 +540,7 @@ func TestANodeThatIsGoneIsNotEligible(t *testing.T) {
 
 func TestSysctlsAreSetWhenTheirConfigurationChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, fake.New(), "")
+		r := newRig(t, fake.New(dataplane.IPv4), "")
 		defer r.close()
 		limit := func(n uint32) *discoveryv1.Resource {
 			return nodeConfig(func(c *discoveryv1.NodeConfig) { c.Conntrack = &discoveryv1.Conntrack{MaxPerCore: n} })

@@ -2,84 +2,103 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 	"github.com/portolan-net/portolan/agent/internal/state"
-	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
-	"github.com/portolan-net/portolan/api/resource"
 	"github.com/portolan-net/portolan/api/subscribe"
 )
 
 var _ subscribe.Handler = (*Loop)(nil)
 
-var families = []dataplane.Family{dataplane.IPv4, dataplane.IPv6}
-
-// sync makes the kernel equal to the state. After an error it has arranged for
-// another attempt.
+// sync makes the kernel equal to the state. A family that fails does not keep the
+// other from it, and another attempt is arranged for.
 func (l *Loop) sync(ctx context.Context) error {
 	begun := l.Now()
 	settings := Settings(l.state.Config(), l.state.Cluster())
 	if !reflect.DeepEqual(settings, l.settings) {
-		l.settings, l.whole = settings, true
+		l.settings = settings
+		l.distrust()
 	}
 	names := l.dirty.Services
-	if l.table.SetEnvironment(Environment(l.state.Config(), l.addresses)) || l.whole {
+	if l.table.SetEnvironment(Environment(l.state.Config(), l.addresses)) || l.behind() {
 		names = AllServices(l.state, l.table)
 	}
 	changes := l.table.Update(maps.Keys(names), l.view)
 	l.dirty = state.Dirty{}
+	l.Observer.Rejected(l.rejections())
 
-	attempt := Attempt{Whole: l.whole, Repair: l.repairing, Frontends: len(changes.Frontends)}
+	recovering, whole := l.retryAfter > 0, l.behind()
+	computing := l.Now().Sub(begun)
+	var errs []error
+	for _, p := range l.planes {
+		errs = append(errs, l.update(ctx, p, &changes, computing))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	l.succeed()
+	if recovering || whole {
+		l.Logger.Info("the kernel holds the whole ruleset", "frontends", l.table.Len(), "revision", l.revision, "took", l.Now().Sub(begun))
+	} else if l.Logger.IsDebug() {
+		l.Logger.Debug("applied", "frontends", len(changes.Frontends), "revision", l.revision, "took", l.Now().Sub(begun))
+	}
+	l.follow(names, changes.HealthChecks || whole, changes.LocalhostPorts || whole)
+	return nil
+}
+
+// update brings one family up to date, after what to do was computed for both.
+func (l *Loop) update(ctx context.Context, p *plane, changes *ruleset.Changes, computing time.Duration) error {
+	begun := l.Now()
+	attempt := Attempt{Family: p.Family(), Whole: p.whole, Repair: p.repairing}
+	is6 := p.Family() == dataplane.IPv6
 	switch {
-	case l.whole:
-		attempt.Frontends = l.table.Len()
-		attempt.Err = l.Dataplane.Replace(ctx, l.settings, l.table)
-	case !changes.Empty():
-		attempt.Err = l.Dataplane.Apply(ctx, &changes)
+	case p.whole:
+		attempt.Frontends = l.table.LenOf(is6)
+		attempt.Err = p.Replace(ctx, l.settings, l.table)
+	case changes.Touch(is6):
+		attempt.Frontends = changes.Len(is6)
+		attempt.Err = p.Apply(ctx, changes)
 	}
-	attempt.Duration = l.Now().Sub(begun)
-	for _, family := range families {
-		attempt.Family, attempt.NoLocal = family, l.table.NoLocal(family == dataplane.IPv6)
-		l.Observer.Applied(attempt)
-	}
+	attempt.NoLocal, attempt.Duration = l.table.NoLocal(is6), computing+l.Now().Sub(begun)
+	l.Observer.Applied(attempt)
 	if attempt.Err != nil {
-		l.fail(attempt.Err)
+		l.fail(p, attempt.Err)
 		return attempt.Err
 	}
-	l.succeed(attempt)
-	l.follow(names, changes.HealthChecks || attempt.Whole)
+	p.whole, p.repairing = false, false
 	return nil
 }
 
 // follow does what comes after the rules are in force.
-func (l *Loop) follow(names map[string]struct{}, healthChecks bool) {
+func (l *Loop) follow(names map[string]struct{}, healthChecks, localhostPorts bool) {
 	if l.CleanConntrack != nil {
 		l.CleanConntrack(l.table.Serving(maps.Keys(names), l.view))
 	}
 	if l.HealthChecks != nil && healthChecks {
 		l.HealthChecks(l.table.HealthChecks())
 	}
+	if l.LocalhostPorts != nil && localhostPorts {
+		l.LocalhostPorts(l.table.LocalhostPorts())
+	}
 }
 
-// fail arranges for a replacement of everything, later each time.
-func (l *Loop) fail(err error) {
-	l.whole = true
+// fail arranges for a replacement of everything in a family, later each time.
+func (l *Loop) fail(p *plane, err error) {
+	p.whole = true
 	l.retryAfter = min(max(2*l.retryAfter, firstRetry), lastRetry)
 	l.retry.Reset(l.retryAfter)
-	l.Logger.Error("cannot change the kernel's rules; those before stay in force", "error", err, "next attempt in", l.retryAfter)
+	l.Logger.Error("cannot change the kernel's rules; those before stay in force", "family", p.Family(), "error", err, "next attempt in", l.retryAfter)
 }
 
-func (l *Loop) succeed(attempt Attempt) {
-	if l.retryAfter > 0 || attempt.Whole {
-		l.Logger.Info("the kernel holds the whole ruleset", "frontends", attempt.Frontends, "revision", l.revision, "took", attempt.Duration)
-	} else if l.Logger.IsDebug() {
-		l.Logger.Debug("applied", "frontends", attempt.Frontends, "revision", l.revision, "took", attempt.Duration)
-	}
-	l.whole, l.repairing, l.retryAfter = false, false, 0
+// succeed is called when the kernel is up to date in every family.
+func (l *Loop) succeed() {
+	l.retryAfter = 0
 	l.retry.Stop()
 	l.collectLater()
 	if l.CheckpointPath != "" && !l.checkpointing {
@@ -89,7 +108,7 @@ func (l *Loop) succeed(attempt Attempt) {
 }
 
 func (l *Loop) collectLater() {
-	if !l.collecting && l.Dataplane.Pending() {
+	if !l.collecting && slices.ContainsFunc(l.planes, func(p *plane) bool { return p.Pending() }) {
 		l.collecting = true
 		l.collect.Reset(collectDelay)
 	}
@@ -101,7 +120,7 @@ func (l *Loop) view(name string) ruleset.View { return View(l.state, name) }
 func (l *Loop) writeCheckpoint() {
 	l.checkpoint.Stop()
 	l.checkpointing = false
-	if l.CheckpointPath == "" || !l.told || l.whole {
+	if l.CheckpointPath == "" || !l.told || l.behind() {
 		return
 	}
 	content, err := l.state.Encode(state.Checkpoint{
@@ -113,8 +132,4 @@ func (l *Loop) writeCheckpoint() {
 		return
 	}
 	l.writer.write(content)
-}
-
-func idOf(r *discoveryv1.Resource) resourceID {
-	return resourceID{resource.KindOf(r), r.GetName()}
 }

@@ -95,9 +95,11 @@ type Environment struct {
 	// HealthCheckAddrs are the addresses on which health checks answer: those of
 	// node ports, with an unspecified address where that is all of a family.
 	HealthCheckAddrs []netip.Addr
+	// LocalhostNodePorts is set if node ports answer on loopback addresses too.
+	LocalhostNodePorts bool
 }
 
 func (e Environment) equal(o Environment) bool {
 	return slices.Equal(e.NodePortAddrs, o.NodePortAddrs) && slices.Equal(e.NodeIPs, o.NodeIPs) &&
-		slices.Equal(e.HealthCheckAddrs, o.HealthCheckAddrs)
+		slices.Equal(e.HealthCheckAddrs, o.HealthCheckAddrs) && e.LocalhostNodePorts == o.LocalhostNodePorts
 }

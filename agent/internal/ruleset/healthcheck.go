@@ -55,23 +55,7 @@ func readyHere(view View, is6 bool) int {
 
 // HealthChecks returns all health checks, ordered by address.
 func (t *Table) HealthChecks() []HealthCheck {
-	var list []HealthCheck
-	for _, checks := range t.checks {
-		list = append(list, checks...)
-	}
+	list := t.checks.all()
 	slices.SortFunc(list, func(a, b HealthCheck) int { return a.Listen.Compare(b.Listen) })
 	return list
-}
-
-// setChecks keeps a Service's health checks and tells whether they changed.
-func (t *Table) setChecks(name string, checks []HealthCheck) bool {
-	if slices.Equal(t.checks[name], checks) {
-		return false
-	}
-	if len(checks) == 0 {
-		delete(t.checks, name)
-		return true
-	}
-	t.checks[name] = checks
-	return true
 }

@@ -17,9 +17,10 @@ type Table struct {
 	waiting    map[Key][]*Frontend
 	clusterIPs counted[netip.Addr]
 	hairpins   counted[Hairpin]
-	// checks has the health checks of the Services that have some.
-	checks  map[string][]HealthCheck
-	noLocal byFamily
+	checks     perService[HealthCheck]
+	localhost  perService[LocalhostPort]
+	budget     budget
+	noLocal    byFamily
 }
 
 // NewTable returns an empty table.
@@ -30,7 +31,9 @@ func NewTable() *Table {
 		waiting:    map[Key][]*Frontend{},
 		clusterIPs: counted[netip.Addr]{},
 		hairpins:   counted[Hairpin]{},
-		checks:     map[string][]HealthCheck{},
+		checks:     perService[HealthCheck]{},
+		localhost:  perService[LocalhostPort]{},
+		budget:     budget{excess: map[string]int{}},
 	}
 }
 
@@ -39,8 +42,9 @@ type Changes struct {
 	Frontends                          []Change
 	AddedClusterIPs, RemovedClusterIPs []netip.Addr
 	AddedHairpins, RemovedHairpins     []Hairpin
-	// HealthChecks is set if any changed. They are no business of the kernel's.
-	HealthChecks bool
+	// HealthChecks and LocalhostPorts are set if any changed. They are no business of
+	// the kernel's.
+	HealthChecks, LocalhostPorts bool
 }
 
 // Change is a frontend before and after; nil where it was not or is no more.
@@ -62,6 +66,26 @@ func (c *Changes) Empty() bool {
 		len(c.AddedHairpins) == 0 && len(c.RemovedHairpins) == 0
 }
 
+// Len returns how many frontends of a family changed.
+func (c *Changes) Len(is6 bool) int {
+	n := 0
+	for _, change := range c.Frontends {
+		if change.Key().Addr.Is6() == is6 {
+			n++
+		}
+	}
+	return n
+}
+
+// Touch tells whether anything of a family changed in the kernel.
+func (c *Changes) Touch(is6 bool) bool {
+	ofFamily := func(addr netip.Addr) bool { return addr.Is6() == is6 }
+	hairpinOfFamily := func(h Hairpin) bool { return ofFamily(h.Endpoint.Addr()) }
+	return slices.ContainsFunc(c.Frontends, func(change Change) bool { return ofFamily(change.Key().Addr) }) ||
+		slices.ContainsFunc(c.AddedClusterIPs, ofFamily) || slices.ContainsFunc(c.RemovedClusterIPs, ofFamily) ||
+		slices.ContainsFunc(c.AddedHairpins, hairpinOfFamily) || slices.ContainsFunc(c.RemovedHairpins, hairpinOfFamily)
+}
+
 // SetEnvironment sets what the node itself adds. It returns false if that is what
 // was set before; otherwise every Service must be updated.
 func (t *Table) SetEnvironment(env Environment) bool {
@@ -75,17 +99,21 @@ func (t *Table) SetEnvironment(env Environment) bool {
 // Services yields the names of all Services that have rules.
 func (t *Table) Services() iter.Seq[string] { return maps.Keys(t.services) }
 
-// Update recomputes the named Services and returns what changed. Services that
-// are not named are not looked at.
+// Update recomputes the named Services, and those that were beyond a limit before,
+// and returns what changed. Other Services are not looked at.
 func (t *Table) Update(names iter.Seq[string], view func(name string) View) Changes {
 	before := map[Key]*Frontend{}
 	var clusterIPs tally[netip.Addr]
 	var hairpins tally[Hairpin]
 	var changes Changes
-	for name := range names {
+	for name := range t.withExcess(names) {
 		old, v := t.services[name], view(name)
 		next := build(v, t.env, old)
-		changes.HealthChecks = t.setChecks(name, healthChecks(v, t.env)) || changes.HealthChecks
+		if !t.afford(name, old, next) {
+			continue
+		}
+		changes.HealthChecks = t.checks.set(name, healthChecks(v, t.env)) || changes.HealthChecks
+		changes.LocalhostPorts = t.localhost.set(name, localhostPorts(v.Service, t.env)) || changes.LocalhostPorts
 		if old != nil {
 			t.withdraw(old, before)
 			clusterIPs.remove(t.clusterIPs, old.clusterIPs)
@@ -170,6 +198,17 @@ func (t *Table) HasHairpin(h Hairpin) bool { return t.hairpins[h] > 0 }
 
 // Len returns how many frontends are in force.
 func (t *Table) Len() int { return len(t.owner) }
+
+// LenOf returns how many frontends of a family are in force.
+func (t *Table) LenOf(is6 bool) int {
+	n := 0
+	for key := range t.owner {
+		if key.Addr.Is6() == is6 {
+			n++
+		}
+	}
+	return n
+}
 
 // ClusterIPs yields every ClusterIP that a Service owns.
 func (t *Table) ClusterIPs() iter.Seq[netip.Addr] { return maps.Keys(t.clusterIPs) }

@@ -122,6 +122,7 @@ func (c *NodeConfig) Proto() *discoveryv1.NodeConfig {
 		MasqueradeAll: c.MasqueradeAll, MasqueradeBit: c.MasqueradeBit,
 		SyncPeriod: durationpb.New(c.SyncPeriod), MinSyncPeriod: durationpb.New(c.MinSyncPeriod),
 		Ipvs: c.IPVS, Conntrack: c.Conntrack, Ineligible: c.Ineligible,
+		LocalhostNodePorts: c.LocalhostNodePorts,
 	}
 }
 

@@ -193,6 +193,7 @@ func parseNodeConfig(name string, p *discoveryv1.NodeConfig) (*NodeConfig, error
 		MasqueradeAll: p.GetMasqueradeAll(), MasqueradeBit: p.GetMasqueradeBit(),
 		SyncPeriod: p.GetSyncPeriod().AsDuration(), MinSyncPeriod: p.GetMinSyncPeriod().AsDuration(),
 		IPVS: p.GetIpvs(), Conntrack: p.GetConntrack(), Ineligible: p.GetIneligible(),
+		LocalhostNodePorts: p.GetLocalhostNodePorts(),
 	}
 	if c.Mode == discoveryv1.ProxyMode_PROXY_MODE_IPVS {
 		return nil, errors.New("mode IPVS: this agent has no IPVS data plane: expected NFTABLES")

@@ -192,6 +192,21 @@ func (s *State) Config() *NodeConfig { return s.config }
 // Cluster returns what is known of the cluster, or nil.
 func (s *State) Cluster() *ClusterConfig { return s.cluster }
 
+// Version returns that of a resource in the state, or zero.
+func (s *State) Version(name resource.Name) uint64 {
+	switch name.Kind {
+	case discoveryv1.Kind_KIND_SERVICE:
+		if r := s.services[name.Name]; r != nil {
+			return r.Version
+		}
+	case discoveryv1.Kind_KIND_NODE_CONFIG:
+		if s.config != nil {
+			return s.config.Version
+		}
+	}
+	return 0
+}
+
 // Held returns the versions of everything in the state, for resuming a stream.
 func (s *State) Held() map[resource.Name]uint64 {
 	held := make(map[resource.Name]uint64, len(s.services)+len(s.sets)+len(s.locals)+2)

@@ -124,6 +124,8 @@ type NodeConfig struct {
 	Conntrack       *discoveryv1.Conntrack
 	// Ineligible says why load balancers should not send to this node.
 	Ineligible string
+	// LocalhostNodePorts is set if node ports answer on loopback addresses too.
+	LocalhostNodePorts bool
 }
 
 // ClusterConfig is what the node knows of the cluster itself.

@@ -33,6 +33,8 @@ type options struct {
 	metrics    string
 	hardFail   bool
 	profiling  bool
+	maxService int
+	maxAll     int
 
 	initOnly    bool
 	initTimeout time.Duration
@@ -72,6 +74,8 @@ func (o *options) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.checkpoint, "checkpoint-file", "/var/lib/portolan/checkpoint", "where the state is kept over reboots; empty means nowhere")
 	flags.StringVar(&o.healthz, agent.HealthFlag, "0.0.0.0:10256", "where to serve /healthz and /livez; empty means nowhere")
 	flags.StringVar(&o.metrics, agent.MetricsFlag, "127.0.0.1:10249", "where to serve /metrics, /proxyMode, /configz, /flagz and /statusz; empty means nowhere")
+	flags.IntVar(&o.maxService, "max-service-elements", agent.DefaultMaxServiceElements, "Services that need more map elements keep what they have; 0 means no limit")
+	flags.IntVar(&o.maxAll, "max-elements", agent.DefaultMaxElements, "how many map elements all Services may need; 0 means no limit")
 	flags.BoolVar(&o.hardFail, "bind-address-hard-fail", false, "end if one of these addresses is taken, instead of trying again")
 	flags.BoolVar(&o.profiling, "profiling", false, "serve profiles at /debug/pprof, beside the metrics")
 	flags.BoolVar(&o.initOnly, "init-only", false, "set the kernel's connection tracking up as configured, say what was set, and end")
@@ -104,7 +108,8 @@ func (o *options) run(command *cobra.Command) error {
 	}
 	config := agent.Config{
 		Node: o.node, Servers: o.servers, DialOptions: []grpc.DialOption{grpc.WithTransportCredentials(transport)},
-		CheckpointPath: o.checkpoint, HealthAddress: o.healthz, MetricsAddress: o.metrics,
+		CheckpointPath: o.checkpoint, MaxServiceElements: o.maxService, MaxElements: o.maxAll,
+		HealthAddress: o.healthz, MetricsAddress: o.metrics,
 		BindHardFail: o.hardFail, Profiling: o.profiling, Flags: values(command.Flags()),
 		Version: version.String(), Instance: instance(), Logger: logger,
 	}

@@ -1,5 +1,5 @@
-// Package fake is a data plane in memory, with the kernel's atomicity: a call
-// that fails leaves everything as it was.
+// Package fake is a data plane of one family in memory, with the kernel's
+// atomicity: a call that fails leaves everything as it was.
 package fake
 
 import (
@@ -17,6 +17,7 @@ import (
 // Plane is a data plane in memory. Its methods beyond dataplane.Dataplane are safe
 // for concurrent use.
 type Plane struct {
+	family    dataplane.Family
 	mu        sync.Mutex
 	settings  dataplane.Settings
 	frontends map[ruleset.Key]*ruleset.Frontend
@@ -27,6 +28,7 @@ type Plane struct {
 	seen      bool
 	disturbed bool
 	failure   error
+	missing   bool
 	calls     Calls
 }
 
@@ -36,7 +38,29 @@ type Calls struct{ Replace, Apply, Collect int }
 var _ dataplane.Dataplane = (*Plane)(nil)
 
 // New returns a data plane that holds nothing.
-func New() *Plane { return &Plane{frontends: map[ruleset.Key]*ruleset.Frontend{}} }
+func New(family dataplane.Family) *Plane {
+	return &Plane{family: family, frontends: map[ruleset.Key]*ruleset.Frontend{}}
+}
+
+// Miss makes the node one without the family.
+func (p *Plane) Miss() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.missing = true
+}
+
+// Family implements dataplane.Dataplane.
+func (p *Plane) Family() dataplane.Family { return p.family }
+
+// Supported implements dataplane.Dataplane.
+func (p *Plane) Supported() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.missing
+}
+
+// owns tells whether a key is of the plane's family.
+func (p *Plane) owns(key ruleset.Key) bool { return key.Addr.Is6() == (p.family == dataplane.IPv6) }
 
 // Hold puts a frontend there as an earlier agent would have left it.
 func (p *Plane) Hold(f *ruleset.Frontend) {
@@ -104,7 +128,9 @@ func (p *Plane) Replace(_ context.Context, settings dataplane.Settings, content 
 	p.exists, p.settings, p.pending, p.disturbed = true, settings, false, false
 	clear(p.frontends)
 	for f := range content.Frontends() {
-		p.frontends[f.Key] = f
+		if p.owns(f.Key) {
+			p.frontends[f.Key] = f
+		}
 	}
 	return nil
 }
@@ -123,6 +149,9 @@ func (p *Plane) Apply(_ context.Context, changes *ruleset.Changes) error {
 	}
 	next := maps.Clone(p.frontends)
 	for _, c := range changes.Frontends {
+		if !p.owns(c.Key()) {
+			continue
+		}
 		if !c.Old.Same(next[c.Key()]) {
 			return fmt.Errorf("%v is %v, not %v", c.Key(), next[c.Key()], c.Old)
 		}

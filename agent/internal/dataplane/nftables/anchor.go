@@ -12,9 +12,9 @@ import (
 // empty NAT chains and its one conntrack expression keep the kernel's NAT and
 // conntrack hooks registered, so that established connections go on being
 // translated while our table is replaced, or after somebody deleted it.
-func (p *Plane) addAnchor(f *family) error {
-	anchor := &nftables.Table{Family: f.number, Name: anchorName}
-	has, err := p.hasTable(f, anchorName)
+func (p *Plane) addAnchor() error {
+	anchor := &nftables.Table{Family: p.family.number, Name: anchorName}
+	has, err := p.hasTable(anchorName)
 	if has && !p.distrusted || err != nil {
 		return err
 	}

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
@@ -80,16 +79,10 @@ func (f *fleet) flip(b *testing.B, plane *Plane) {
 	}
 }
 
+// openBench opens the plane of IPv4, which is all that a fleet has.
 func openBench(b *testing.B) *Plane {
-	plane, err := Open(hclog.NewNullLogger())
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		_ = plane.Cleanup(context.Background())
-		_ = plane.Close()
-	})
-	return plane
+	b.Helper()
+	return open(b)[0]
 }
 
 func BenchmarkWholeLoad(b *testing.B) {

@@ -23,7 +23,7 @@
 //
 // local-traffic serves external policy Local: connections of this node's pods and
 // processes return to services and use every endpoint, others use
-// @local-service-ips and @local-endpoints.
+// @local-service-ips and @local-endpoints, and are remembered in @local-affinity.
 //
 // N is the number of backends; there is a pick-N for every number in use. Slots
 // in @endpoints are dense. A commit never deletes a slot that the generation

@@ -53,42 +53,47 @@ func (p *Plane) Disturbed(context.Context) (bool, error) {
 	if !p.known {
 		return false, nil
 	}
+	if p.Supported() != (p.loaded != nil) {
+		return true, nil // The family has come or gone.
+	}
+	if p.loaded == nil {
+		return false, nil
+	}
 	generation, err := p.generation()
 	if err != nil || generation == p.undisturbed {
 		return false, err
 	}
-	for _, l := range p.families {
-		switch found, err := takeInventory(l.family); {
-		case errors.Is(err, netlink.ErrDumpInterrupted):
-			return false, nil // Somebody is at work; there is a next time.
-		case err != nil:
-			return false, err
-		case l.skeleton == 0: // It could not be seen when we made it.
-			l.remember(found)
-		case found.skeleton != l.skeleton:
-			p.known, p.distrusted = false, true
-			p.logger.Warn("somebody else changed our nftables rules", "family", l.family, "what", "tables, chains, rules or sets")
+	switch found, err := takeInventory(p.family); {
+	case errors.Is(err, netlink.ErrDumpInterrupted):
+		return false, nil // Somebody is at work; there is a next time.
+	case err != nil:
+		return false, err
+	case p.loaded.skeleton == 0: // It could not be seen when we made it.
+		p.loaded.remember(found)
+	case found.skeleton != p.loaded.skeleton:
+		p.known, p.distrusted = false, true
+		p.logger.Warn("somebody else changed our nftables rules", "family", p.family, "what", "tables, chains, rules or sets")
+		return true, nil
+	default:
+		if set, ok := p.loaded.miscounted(found.counts); ok {
+			p.known = false
+			p.logger.Warn("somebody else changed our nftables rules", "family", p.family,
+				"what", "elements of "+set, "elements", found.counts[set], "expected", p.loaded.counts[set])
 			return true, nil
-		default:
-			if set, ok := l.miscounted(found.counts); ok {
-				p.known = false
-				p.logger.Warn("somebody else changed our nftables rules", "family", l.family,
-					"what", "elements of "+set, "elements", found.counts[set], "expected", l.counts[set])
-				return true, nil
-			}
 		}
 	}
 	p.undisturbed = generation
 	return false, nil
 }
 
-// unfamiliar tells whether a skeleton is not the one that we left. A Replace that
+// unfamiliar tells whether the skeleton is not the one that we left. A Replace that
 // follows a failed change must not adopt it.
 func (p *Plane) unfamiliar() bool {
-	return slices.ContainsFunc(p.families, func(l *loaded) bool {
-		found, err := takeInventory(l.family)
-		return err == nil && l.skeleton != 0 && found.skeleton != l.skeleton
-	})
+	if p.loaded == nil {
+		return false
+	}
+	found, err := takeInventory(p.family)
+	return err == nil && p.loaded.skeleton != 0 && found.skeleton != p.loaded.skeleton
 }
 
 // miscounted returns a set with another number of elements than we gave it.
@@ -105,13 +110,11 @@ func (l *loaded) miscounted(counts map[string]int) (string, bool) {
 // more than elements. Where it cannot be seen, because others are at work, the
 // next look takes note.
 func (p *Plane) remember() {
-	for _, l := range p.families {
-		l.skeleton = 0
-		if found, err := takeInventory(l.family); err == nil {
-			l.remember(found)
-		} else {
-			p.logger.Debug("cannot see our own rules", "family", l.family, "error", err)
-		}
+	p.loaded.skeleton = 0
+	if found, err := takeInventory(p.family); err == nil {
+		p.loaded.remember(found)
+	} else {
+		p.logger.Debug("cannot see our own rules", "family", p.family, "error", err)
 	}
 }
 

@@ -10,13 +10,12 @@ import (
 	"time"
 
 	"github.com/google/nftables"
-	"github.com/hashicorp/go-hclog"
 
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 )
 
 // disturbed asks, and fails the test on an error.
-func disturbed(t *testing.T, plane *Plane) bool {
+func disturbed(t *testing.T, plane planes) bool {
 	t.Helper()
 	is, err := plane.Disturbed(context.Background())
 	if err != nil {
@@ -124,8 +123,10 @@ func TestWhatOthersDoElsewhereIsNoDisturbance(t *testing.T) {
 	if err := plane.Apply(context.Background(), &ruleset.Changes{}); err != nil {
 		t.Fatal(err)
 	}
-	if generation, err := plane.generation(); err != nil || generation != plane.undisturbed {
-		t.Errorf("generation %d, %v: want %d, so that the next look is cheap", generation, err, plane.undisturbed)
+	for _, p := range plane {
+		if generation, err := p.generation(); err != nil || generation != p.undisturbed {
+			t.Errorf("generation %d, %v: want %d, so that the next look is cheap", generation, err, p.undisturbed)
+		}
 	}
 }
 
@@ -185,10 +186,7 @@ func BenchmarkDisturbedByNobody(b *testing.B) { benchmarkDisturbed(b, 0) }
 func BenchmarkDisturbedElsewhere(b *testing.B) { benchmarkDisturbed(b, 1) }
 
 func benchmarkDisturbed(b *testing.B, others uint32) {
-	plane, err := Open(hclog.NewNullLogger())
-	if err != nil {
-		b.Fatal(err)
-	}
+	plane := open(b)[0]
 	if err := plane.Replace(context.Background(), testSettings, ruleset.NewTable()); err != nil {
 		b.Fatal(err)
 	}

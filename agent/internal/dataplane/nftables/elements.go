@@ -76,15 +76,20 @@ func affinityElements(f *ruleset.Frontend, k string) []element {
 		{set: affinityIPs, key: k},
 		{set: affinityTimeouts, key: k, value: affinityChain(f.Affinity)},
 	}
+	// Who comes by local-traffic is remembered there as well.
 	seen := make(map[netip.AddrPort]struct{}, len(f.Backends))
-	for _, backends := range [][]netip.AddrPort{f.Backends, f.LocalBackends} {
-		for _, backend := range backends {
-			if _, ok := seen[backend]; ok {
-				continue
-			}
+	for _, backend := range slices.Concat(f.Backends, f.LocalBackends) {
+		if _, ok := seen[backend]; !ok {
 			seen[backend] = struct{}{}
 			list = append(list, element{set: affinityEndpoints, key: k + backendValue(backend)})
 		}
+	}
+	if !f.Local || len(f.LocalBackends) == 0 {
+		return list
+	}
+	list = append(list, element{set: localAffinityTimeouts, key: k, value: localAffinityChain(f.Affinity)})
+	for _, backend := range f.LocalBackends {
+		list = append(list, element{set: localAffinityEndpoints, key: k + backendValue(backend)})
 	}
 	return list
 }

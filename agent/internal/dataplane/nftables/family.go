@@ -8,6 +8,7 @@ import (
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 
+	"github.com/portolan-net/portolan/agent/internal/dataplane"
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 )
 
@@ -20,6 +21,7 @@ const (
 
 // family is what differs between IPv4 and IPv6.
 type family struct {
+	name        dataplane.Family
 	is6         bool
 	number      nftables.TableFamily
 	addrType    nftables.SetDatatype
@@ -31,14 +33,16 @@ type family struct {
 
 var (
 	ipv4 = &family{
-		number: nftables.TableFamilyIPv4, addrType: nftables.TypeIPAddr, addrLen: 4,
+		name: dataplane.IPv4, number: nftables.TableFamilyIPv4, addrType: nftables.TypeIPAddr, addrLen: 4,
 		saddrOffset: 12, daddrOffset: 16, ctDaddr: expr.CtKeyDSTIP,
 	}
 	ipv6 = &family{
-		is6: true, number: nftables.TableFamilyIPv6, addrType: nftables.TypeIP6Addr, addrLen: 16,
+		name: dataplane.IPv6, is6: true, number: nftables.TableFamilyIPv6, addrType: nftables.TypeIP6Addr, addrLen: 16,
 		saddrOffset: 8, daddrOffset: 24, ctDaddr: expr.CtKeyDSTIP6,
 	}
 )
+
+var families = map[dataplane.Family]*family{dataplane.IPv4: ipv4, dataplane.IPv6: ipv6}
 
 // String returns the family's name in nft.
 func (f *family) String() string {

@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os/exec"
@@ -62,21 +63,76 @@ func addrs(texts ...string) []netip.Addr {
 	return list
 }
 
-func open(t *testing.T) *Plane {
+// planes are those of both families, which together hold a table.
+type planes []*Plane
+
+func openPlanes(t testing.TB) planes {
 	t.Helper()
-	plane, err := Open(hclog.NewNullLogger())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := plane.Cleanup(context.Background()); err != nil {
-			t.Error(err)
+	var both planes
+	for _, family := range []dataplane.Family{dataplane.IPv4, dataplane.IPv6} {
+		plane, err := Open(hclog.NewNullLogger(), family)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if err := plane.Close(); err != nil {
-			t.Error(err)
+		both = append(both, plane)
+	}
+	return both
+}
+
+// open opens both planes, and removes at the end what they made.
+func open(t testing.TB) planes {
+	t.Helper()
+	both := openPlanes(t)
+	t.Cleanup(func() {
+		for _, plane := range both {
+			if err := errors.Join(plane.Cleanup(context.Background()), plane.Close()); err != nil {
+				t.Error(err)
+			}
 		}
 	})
-	return plane
+	return both
+}
+
+func (both planes) each(do func(*Plane) error) error {
+	var errs []error
+	for _, plane := range both {
+		errs = append(errs, do(plane))
+	}
+	return errors.Join(errs...)
+}
+
+func (both planes) Replace(ctx context.Context, settings dataplane.Settings, table *ruleset.Table) error {
+	return both.each(func(p *Plane) error { return p.Replace(ctx, settings, table) })
+}
+
+func (both planes) Apply(ctx context.Context, changes *ruleset.Changes) error {
+	return both.each(func(p *Plane) error { return p.Apply(ctx, changes) })
+}
+
+func (both planes) Collect(ctx context.Context) (removed bool, err error) {
+	err = both.each(func(p *Plane) error {
+		some, err := p.Collect(ctx)
+		removed = removed || some
+		return err
+	})
+	return removed, err
+}
+
+func (both planes) Disturbed(ctx context.Context) (disturbed bool, err error) {
+	err = both.each(func(p *Plane) error {
+		is, err := p.Disturbed(ctx)
+		disturbed = disturbed || is
+		return err
+	})
+	return disturbed, err
+}
+
+func (both planes) Cleanup(ctx context.Context) error {
+	return both.each(func(p *Plane) error { return p.Cleanup(ctx) })
+}
+
+func (both planes) Pending() bool {
+	return slices.ContainsFunc(both, func(p *Plane) bool { return p.Pending() })
 }
 
 // nft runs the nft command; it is the oracle of what the kernel holds.

@@ -10,21 +10,21 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/hashicorp/go-hclog"
 	"pgregory.net/rapid"
 
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 )
 
 // kernelElements reads every element of our tables back with the library.
-func kernelElements(t *rapid.T, plane *Plane) map[string]string {
+func kernelElements(t *rapid.T, plane planes) map[string]string {
 	found := map[string]string{}
-	for _, l := range plane.families {
+	for _, p := range plane {
+		l := p.loaded
 		for _, spec := range l.family.setSpecs() {
 			if spec.interval || spec.dynamic {
 				continue
 			}
-			members, err := plane.conn.GetSetElements(l.sets[spec.name])
+			members, err := p.conn.GetSetElements(l.sets[spec.name])
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -54,9 +54,10 @@ func verdictText(raw []byte) string {
 }
 
 // wantElements says what the kernel must hold, from the table alone.
-func wantElements(plane *Plane, table *ruleset.Table) map[string]string {
+func wantElements(plane planes, table *ruleset.Table) map[string]string {
 	want := map[string]string{}
-	for _, l := range plane.families {
+	for _, p := range plane {
+		l := p.loaded
 		b := newBatch()
 		for f := range table.Frontends() {
 			if f.Addr.Is6() == l.family.is6 {
@@ -98,7 +99,7 @@ func TestTheKernelFollowsTheTable(t *testing.T) {
 		for range rapid.IntRange(1, 6).Draw(t, "steps") {
 			v := randomView(t)
 			changes := update(table, v)
-			spareBefore := len(plane.families[0].spare)
+			spareBefore := len(plane[0].loaded.spare)
 			if err := plane.Apply(ctx, &changes); err != nil {
 				t.Fatalf("applying %v (%d spares before): %v", changes, spareBefore, err)
 			}
@@ -124,7 +125,7 @@ func TestTheKernelFollowsTheTable(t *testing.T) {
 }
 
 // collectAll collects as often as it takes to remove what is there now.
-func collectAll(t *rapid.T, plane *Plane) {
+func collectAll(t *rapid.T, plane planes) {
 	for range 2 {
 		if _, err := plane.Collect(context.Background()); err != nil {
 			t.Fatal(err)
@@ -132,8 +133,10 @@ func collectAll(t *rapid.T, plane *Plane) {
 	}
 }
 
-func compare(t *rapid.T, plane *Plane, table *ruleset.Table) {
-	plane.undisturbed-- // So that it looks.
+func compare(t *rapid.T, plane planes, table *ruleset.Table) {
+	for _, p := range plane {
+		p.undisturbed-- // So that it looks.
+	}
 	if is, err := plane.Disturbed(context.Background()); is || err != nil {
 		t.Fatalf("disturbed: %v, %v", is, err)
 	}
@@ -144,7 +147,7 @@ func compare(t *rapid.T, plane *Plane, table *ruleset.Table) {
 
 // checkSpares checks that spare slots of frontends that still have backends lead
 // to one of them.
-func checkSpares(t *rapid.T, plane *Plane, table *ruleset.Table) {
+func checkSpares(t *rapid.T, plane planes, table *ruleset.Table) {
 	valid := map[string][]string{}
 	for f := range table.Frontends() {
 		for set, list := range map[string][]netip.AddrPort{endpoints: f.Backends, localEndpoints: f.LocalBackends} {
@@ -154,7 +157,8 @@ func checkSpares(t *rapid.T, plane *Plane, table *ruleset.Table) {
 			}
 		}
 	}
-	for _, l := range plane.families {
+	for _, p := range plane {
+		l := p.loaded
 		for id, e := range l.spare {
 			list := valid[id.set+id.key[:len(id.key)-4]]
 			if len(list) > 0 && !slices.Contains(list, e.value) {
@@ -196,10 +200,7 @@ func TestAnotherAgentAdoptsTheSkeleton(t *testing.T) {
 	}
 	nft(t, "add", "element", "ip", "portolan", "affinity", "{ 10.96.0.1 . tcp . 80 . 10.244.7.7 timeout 1h : 10.244.9.1 . 8080 }")
 	handles := nft(t, "-a", "list", "chains")
-	second, err := Open(hclog.NewNullLogger())
-	if err != nil {
-		t.Fatal(err)
-	}
+	second := openPlanes(t)
 	if err := second.Replace(ctx, testSettings, table); err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +218,7 @@ func TestAnotherAgentAdoptsTheSkeleton(t *testing.T) {
 	if again := nft(t, "-a", "list", "chain", "ip", "portolan", "services"); strings.Contains(again, "ip saddr !=") {
 		t.Errorf("the settings changed, but the skeleton did not:\n%s", again)
 	}
-	if err := second.Close(); err != nil {
+	if err := second.each((*Plane).Close); err != nil {
 		t.Error(err)
 	}
 }
@@ -300,8 +301,10 @@ func TestCleanupLeavesNothing(t *testing.T) {
 	if err := plane.Replace(ctx, testSettings, table); err != nil {
 		t.Fatal(err)
 	}
-	if exists, err := plane.Exists(ctx); err != nil || !exists {
-		t.Fatalf("after Replace the tables exist: %v, %v", exists, err)
+	for _, p := range plane {
+		if exists, err := p.Exists(ctx); err != nil || !exists {
+			t.Fatalf("after Replace the table of %s exists: %v, %v", p.Family(), exists, err)
+		}
 	}
 	if err := plane.Cleanup(ctx); err != nil {
 		t.Fatal(err)

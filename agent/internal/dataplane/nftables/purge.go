@@ -16,9 +16,26 @@ import (
 // transaction that takes the endpoint away; guard remains for clients that were
 // remembered in between.
 
-// forgotten is what a change takes from a family's affinity: keys are frontends;
-// nil means all of a frontend's clients, else those of the backends named.
-type forgotten map[string][]string
+// memories are the maps of what is remembered, each with the set of what may be.
+var memories = map[string]string{affinity: affinityEndpoints, localAffinity: localAffinityEndpoints}
+
+// forgotten is what a change takes from a family's memories: by memory and frontend,
+// the backends whose clients are forgotten.
+type forgotten map[string]map[string][]string
+
+// forget takes the clients of the backends that are left out of a list.
+func (lost forgotten) forget(memory string, k ruleset.Key, old, next []netip.AddrPort) {
+	key := frontendKey(k)
+	for _, backend := range old {
+		if slices.Contains(next, backend) {
+			continue
+		}
+		if lost[memory] == nil {
+			lost[memory] = map[string][]string{}
+		}
+		lost[memory][key] = append(lost[memory][key], backendValue(backend))
+	}
+}
 
 func (l *loaded) forgotten(changes []ruleset.Change) forgotten {
 	lost := forgotten{}
@@ -26,53 +43,53 @@ func (l *loaded) forgotten(changes []ruleset.Change) forgotten {
 		if c.Old == nil || c.Old.Affinity == 0 || c.Key().Addr.Is6() != l.family.is6 {
 			continue
 		}
-		if c.New == nil || c.New.Affinity == 0 {
-			lost[frontendKey(c.Key())] = nil
-			continue
+		next := orEmpty(c.New)
+		if next.Affinity == 0 {
+			next = &ruleset.Frontend{}
 		}
-		for _, backends := range [][]netip.AddrPort{c.Old.Backends, c.Old.LocalBackends} {
-			for _, backend := range backends {
-				if !slices.Contains(c.New.Backends, backend) && !slices.Contains(c.New.LocalBackends, backend) {
-					key := frontendKey(c.Key())
-					lost[key] = append(lost[key], backendValue(backend))
-				}
-			}
-		}
+		lost.forget(affinity, c.Key(), slices.Concat(c.Old.Backends, c.Old.LocalBackends), slices.Concat(next.Backends, next.LocalBackends))
+		lost.forget(localAffinity, c.Key(), c.Old.LocalBackends, next.LocalBackends)
 	}
 	return lost
 }
 
 // queueForgotten queues the removal of clients that a change takes away.
 func (p *Plane) queueForgotten(l *loaded, lost forgotten) error {
-	if len(lost) == 0 {
-		return nil
+	for memory, frontends := range lost {
+		if err := p.queueForget(l, memory, func(frontend, backend string) bool {
+			return slices.Contains(frontends[frontend], backend)
+		}); err != nil {
+			return err
+		}
 	}
-	return p.queueForget(l, func(frontend, backend string) bool {
-		backends, ok := lost[frontend]
-		return ok && (backends == nil || slices.Contains(backends, backend))
-	})
+	return nil
 }
 
 // queueForgetAllBut queues the removal of clients that remember a backend which a
 // new content does not let them stick to.
 func (p *Plane) queueForgetAllBut(l *loaded, content *batch) error {
-	valid := make(map[string]struct{}, len(content.added[affinityEndpoints]))
-	for _, e := range content.added[affinityEndpoints] {
-		valid[e.key] = struct{}{}
+	for memory, allowed := range memories {
+		valid := make(map[string]struct{}, len(content.added[allowed]))
+		for _, e := range content.added[allowed] {
+			valid[e.key] = struct{}{}
+		}
+		if err := p.queueForget(l, memory, func(frontend, backend string) bool {
+			_, ok := valid[frontend+backend]
+			return !ok
+		}); err != nil {
+			return err
+		}
 	}
-	return p.queueForget(l, func(frontend, backend string) bool {
-		_, ok := valid[frontend+backend]
-		return !ok
-	})
+	return nil
 }
 
 // queueForget queues the removal of the clients for whose frontend and backend
 // gone holds.
-func (p *Plane) queueForget(l *loaded, gone func(frontend, backend string) bool) error {
+func (p *Plane) queueForget(l *loaded, memory string, gone func(frontend, backend string) bool) error {
 	if !p.destroys {
 		return nil
 	}
-	members, err := p.conn.GetSetElements(l.sets[affinity])
+	members, err := p.conn.GetSetElements(l.sets[memory])
 	if err != nil {
 		return fmt.Errorf("listing remembered clients: %w", explain(err))
 	}
@@ -83,7 +100,7 @@ func (p *Plane) queueForget(l *loaded, gone func(frontend, backend string) bool)
 			list = append(list, nftables.SetElement{Key: member.Key})
 		}
 	}
-	return p.conn.SetDestroyElements(l.sets[affinity], list)
+	return p.conn.SetDestroyElements(l.sets[memory], list)
 }
 
 // canDestroy tells whether the kernel can delete elements that may be missing

@@ -23,6 +23,10 @@ const (
 	affinityIPs       = "affinity-ips"
 	affinityTimeouts  = "affinity-timeouts"
 	affinityEndpoints = "affinity-endpoints"
+
+	localAffinity          = "local-affinity"
+	localAffinityTimeouts  = "local-affinity-timeouts"
+	localAffinityEndpoints = "local-affinity-endpoints"
 )
 
 // maxAffinity bounds how many clients are remembered in a family, all Services
@@ -57,6 +61,9 @@ func (f *family) setSpecs() []setSpec {
 		{name: affinityTimeouts, key: frontend, verdict: true, comment: "how long clients of a frontend stick"},
 		{name: affinityIPs, key: frontend, comment: "frontends with ClientIP affinity"},
 		{name: affinity, key: with(addr), value: backend, dynamic: true, comment: "frontend . client : its backend"},
+		{name: localAffinityEndpoints, key: with(addr, port), comment: "frontend . backend on this node that clients may stick to"},
+		{name: localAffinityTimeouts, key: frontend, verdict: true, comment: "external policy Local: how long clients of a frontend stick"},
+		{name: localAffinity, key: with(addr), value: backend, dynamic: true, comment: "external policy Local: frontend . client : its backend on this node"},
 		{name: hairpin, key: []nftables.SetDatatype{addr, addr, proto, port}, comment: "endpoints on this node, as source and destination"},
 		{name: firewallAllow, key: with(addr), interval: true, comment: "frontend . source that may connect"},
 		{name: firewallIPs, key: frontend, comment: "frontends with source ranges"},

@@ -20,10 +20,11 @@ const (
 	firewallChain     = "firewall"
 	guardChain        = "guard"
 	rejectChain       = "reject"
+	localStickChain   = "local-affinity"
 )
 
 // layoutVersion changes whenever the skeleton changes otherwise than by settings.
-const layoutVersion = 2
+const layoutVersion = 3
 
 // readyPicks is up to which number of backends pick chains are made in advance:
 // to add one later makes the kernel walk the whole endpoint map.
@@ -35,6 +36,8 @@ func localPickChain(n int) string { return fmt.Sprintf("local-pick-%d", n) }
 func affinityChain(timeout time.Duration) string {
 	return fmt.Sprintf("affinity-%ds", int(timeout/time.Second))
 }
+
+func localAffinityChain(timeout time.Duration) string { return "local-" + affinityChain(timeout) }
 
 // chainSpec is a chain of the skeleton with its rules.
 type chainSpec struct {
@@ -61,6 +64,7 @@ func (f *family) skeleton(settings dataplane.Settings) []chainSpec {
 		regular(firewallChain, rule(f.frontend(), one(in(firewallIPs)), one(f.saddr(f.afterFrontend())), one(notIn(firewallAllow)), one(verdict(expr.VerdictDrop, "")))),
 		regular(localTrafficChain, f.localTrafficRules(settings, bit)...),
 		regular(servicesChain, f.servicesRules(settings, bit)...),
+		regular(localStickChain, f.localStickRules(settings)...),
 		regular(guardChain, f.guardRules()...),
 		base("firewall-prerouting", filter, nftables.ChainHookPrerouting, -110, ifNew(firewallChain)),
 		base("firewall-output", filter, nftables.ChainHookOutput, -110, ifNew(firewallChain)),
@@ -81,14 +85,14 @@ func (f *family) servicesRules(settings dataplane.Settings, bit uint32) [][]expr
 	return append(rules,
 		rule(f.frontend(), one(in(masqueradeIPs)), orMark(bit)),
 		rule(f.frontend(), one(in(localIPs)), one(verdict(expr.VerdictJump, localTrafficChain))),
-		f.stick(),
+		f.stick(affinity),
 		rule(f.frontend(), one(vmap(serviceIPs))),
 	)
 }
 
 // stick sends a client that is remembered to its backend.
-func (f *family) stick() []expr.Any {
-	return rule(f.frontend(), one(in(affinityIPs)), one(f.saddr(f.afterFrontend())), f.dnatTo(affinity))
+func (f *family) stick(memory string) []expr.Any {
+	return rule(f.frontend(), one(in(affinityIPs)), one(f.saddr(f.afterFrontend())), f.dnatTo(memory))
 }
 
 func (f *family) localTrafficRules(settings dataplane.Settings, bit uint32) [][]expr.Any {
@@ -96,14 +100,24 @@ func (f *family) localTrafficRules(settings dataplane.Settings, bit uint32) [][]
 	return append(rules,
 		rule(sourceIsLocal(), orMark(bit)),
 		rule(sourceIsLocal(), one(verdict(expr.VerdictReturn, ""))),
-		f.stick(),
+		f.stick(localAffinity),
 		rule(f.frontend(), one(vmap(localServiceIPs))),
 		one(verdict(expr.VerdictAccept, "")),
 	)
 }
 
+// localStickRules remember those who came by local-traffic, as that chain tells them
+// apart: what they may stick to is less than what this node's own may.
+func (f *family) localStickRules(settings dataplane.Settings) [][]expr.Any {
+	return append(f.fromPod(settings),
+		rule(sourceIsLocal(), one(verdict(expr.VerdictReturn, ""))),
+		rule(f.originalFrontend(), one(vmap(localAffinityTimeouts))),
+	)
+}
+
 func (f *family) guardRules() [][]expr.Any {
 	return [][]expr.Any{
+		rule(isDNATed(), f.originalFrontend(), one(in(localIPs)), one(verdict(expr.VerdictJump, localStickChain))),
 		rule(isDNATed(), f.originalFrontend(), one(vmap(affinityTimeouts))),
 		rule(f.frontend(), one(vmap(noEndpointIPs))),
 		{f.daddr(firstRegister), in(clusterIPs), verdict(expr.VerdictGoto, rejectChain)},
@@ -225,15 +239,15 @@ const dynsetDelete = 2
 // affinityRules check and refresh what is remembered of a client. A client that
 // was sent to an endpoint which is no longer valid is forgotten, and its packet
 // dropped: the retransmission chooses anew.
-func (f *family) affinityRules(timeout time.Duration) [][]expr.Any {
+func (f *family) affinityRules(timeout time.Duration, memory, valid string) [][]expr.Any {
 	client, backend := f.afterFrontend(), f.afterFrontend()+f.addrRegisters()
 	remember := func(operation uint32, timeout time.Duration) []expr.Any {
 		return rule(one(f.saddr(client)), f.backend(backend), one(&expr.Dynset{
-			SrcRegKey: firstRegister, SrcRegData: backend, SetName: affinity, Operation: operation, Timeout: timeout,
+			SrcRegKey: firstRegister, SrcRegData: backend, SetName: memory, Operation: operation, Timeout: timeout,
 		}))
 	}
 	return [][]expr.Any{
-		rule(f.originalFrontend(), f.backend(client), one(notIn(affinityEndpoints)),
+		rule(f.originalFrontend(), f.backend(client), one(notIn(valid)),
 			remember(dynsetDelete, 0), one(verdict(expr.VerdictDrop, ""))),
 		rule(f.originalFrontend(), remember(unix.NFT_DYNSET_OP_UPDATE, timeout)),
 	}

@@ -99,7 +99,8 @@ func (l *loaded) addLocalPick(conn *nftables.Conn, n int) {
 
 func (l *loaded) addAffinity(conn *nftables.Conn, timeout time.Duration) {
 	if _, ok := l.affinities[timeout]; !ok {
-		l.addRegular(conn, affinityChain(timeout), l.family.affinityRules(timeout))
+		l.addRegular(conn, affinityChain(timeout), l.family.affinityRules(timeout, affinity, affinityEndpoints))
+		l.addRegular(conn, localAffinityChain(timeout), l.family.affinityRules(timeout, localAffinity, localAffinityEndpoints))
 		l.affinities[timeout] = struct{}{}
 	}
 }
@@ -151,7 +152,7 @@ func (s setSpec) verdictOf(value string) *expr.Verdict {
 	switch {
 	case value == dropVerdict:
 		return &expr.Verdict{Kind: expr.VerdictDrop}
-	case s.name == affinityTimeouts:
+	case s.name == affinityTimeouts || s.name == localAffinityTimeouts:
 		return &expr.Verdict{Kind: expr.VerdictJump, Chain: value}
 	default:
 		return &expr.Verdict{Kind: expr.VerdictGoto, Chain: value}

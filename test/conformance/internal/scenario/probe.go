@@ -67,6 +67,17 @@ var (
 
 func parseProbes(text string) ([]Probe, error) {
 	var probes []Probe
+	err := eachLine(text, func(number int, line string) error {
+		p, err := parseProbe(line)
+		p.Line = number
+		probes = append(probes, p)
+		return err
+	})
+	return probes, err
+}
+
+// eachLine calls f for every line that is not empty, without comments.
+func eachLine(text string, f func(number int, line string) error) error {
 	number := 0
 	for line := range strings.Lines(text) {
 		number++
@@ -74,14 +85,11 @@ func parseProbes(text string) ([]Probe, error) {
 		if line = strings.TrimSpace(line); line == "" {
 			continue
 		}
-		p, err := parseProbe(line)
-		if err != nil {
-			return nil, fmt.Errorf("probe %d: %q: %w", number, line, err)
+		if err := f(number, line); err != nil {
+			return fmt.Errorf("line %d: %q: %w", number, line, err)
 		}
-		p.Line = number
-		probes = append(probes, p)
 	}
-	return probes, nil
+	return nil
 }
 
 func parseProbe(line string) (Probe, error) {

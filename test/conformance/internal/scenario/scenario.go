@@ -8,9 +8,10 @@
 //	proxy.yaml        a KubeProxyConfiguration, if not that of scenarios/proxy.yaml
 //	node-addresses    more addresses of the node under test, one a line
 //	probes            what must become of packets: see Probe
+//	asks              what HTTP servers of the node must answer: see Ask
 //
 // and the same below "step 2/", "step 3/" and so on, where a file replaces the one of
-// that name of the step before; empty ones delete it. Every step has its own probes.
+// that name of the step before; empty ones delete it. Every step has its own probes and asks.
 package scenario
 
 import (
@@ -40,6 +41,7 @@ type Step struct {
 	Proxy     []byte
 	Addresses []netip.Addr
 	Probes    []Probe
+	Asks      []Ask
 
 	// Cluster and Config are the same for the reference model.
 	Cluster reference.Cluster
@@ -52,6 +54,7 @@ const (
 	proxyFile     = "proxy.yaml"
 	addressesFile = "node-addresses"
 	probesFile    = "probes"
+	asksFile      = "asks"
 )
 
 // Load reads all scenarios of a directory.
@@ -104,6 +107,7 @@ func parse(archive *txtar.Archive, defaults map[string][]byte) (*Scenario, error
 				return nil, err
 			}
 			delete(files, probesFile)
+			delete(files, asksFile)
 			step = number
 		}
 		if number != step {
@@ -135,10 +139,12 @@ func (s *Scenario) add(number int, files map[string][]byte) error {
 			step.Config, err = parseConfig(data)
 		case name == probesFile:
 			step.Probes, err = parseProbes(string(data))
+		case name == asksFile:
+			step.Asks, err = parseAsks(string(data))
 		case name == addressesFile:
 			step.Addresses, err = parseAddresses(string(data))
 		case !strings.HasSuffix(name, ".yaml"):
-			err = fmt.Errorf("expected *.yaml, %s or %s", probesFile, addressesFile)
+			err = fmt.Errorf("expected *.yaml, %s, %s or %s", probesFile, asksFile, addressesFile)
 		case len(data) > 0:
 			step.Manifests[name] = data
 			err = addObjects(data, &step.Cluster)
@@ -147,8 +153,8 @@ func (s *Scenario) add(number int, files map[string][]byte) error {
 			return fmt.Errorf("step %d: %s: %w", number, name, err)
 		}
 	}
-	if len(step.Probes) == 0 {
-		return fmt.Errorf("step %d has no probes", number)
+	if len(step.Probes) == 0 && len(step.Asks) == 0 {
+		return fmt.Errorf("step %d has no probes and asks", number)
 	}
 	s.Steps = append(s.Steps, step)
 	return nil

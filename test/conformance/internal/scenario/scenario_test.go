@@ -93,7 +93,7 @@ func TestBadScenariosSayWhatWasExpected(t *testing.T) {
 	const probes = "-- probes --\nS1 host -> tcp 10.96.0.1:80 = refused\n"
 	for text, want := range map[string]string{
 		probes:                                         "does not say what it is about",
-		"About.\n":                                     "step 1 has no probes",
+		"About.\n":                                     "step 1 has no probes and asks",
 		"About.\n-- x --\n" + probes:                   "expected *.yaml",
 		"About.\n-- step 3/x.yaml --\n":                "comes after step 1",
 		"About.\n-- part 2/x.yaml --\n":                "expected a name, or step N/name",
@@ -104,6 +104,26 @@ func TestBadScenariosSayWhatWasExpected(t *testing.T) {
 	} {
 		if _, err := parse(txtar.Parse([]byte(text)), nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s\nerror %v, want %q", text, err, want)
+		}
+	}
+}
+
+func TestAsks(t *testing.T) {
+	got, err := parseAsks("# nobody\nS66,S67 outside 203.0.113.2 -> http://192.168.0.2:32000/ = 200 \"localEndpoints\":2 X:1\nS69 host -> http://192.168.0.2:32000/ = closed\n")
+	want := []Ask{
+		{Rules: []string{"S66", "S67"}, From: "outside", Source: "203.0.113.2", URL: "http://192.168.0.2:32000/", Status: 200, Has: []string{`"localEndpoints":2`, "X:1"}},
+		{Rules: []string{"S69"}, From: "host", Source: "host", URL: "http://192.168.0.2:32000/"},
+	}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Ask{}, "Text"), cmpopts.EquateEmpty()); err != nil || diff != "" {
+		t.Errorf("%v (-want +got)\n%s", err, diff)
+	}
+	for line, want := range map[string]string{
+		"S66 outside -> http://192.168.0.2:32000/ = 200":      "expected the name of a place",
+		"S66 outside x -> ftp://192.168.0.2:32000/ = 200":     "expected: S1",
+		"S66 outside x -> http://192.168.0.2:32000/ = opened": "expected: S1",
+	} {
+		if _, err := parseAsks(line); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q", line, err, want)
 		}
 	}
 }

@@ -70,8 +70,8 @@ var nextPort atomic.Uint32
 
 func sourcePort() uint16 { return uint16(firstPort + nextPort.Add(1)%ports) }
 
-// dial returns an open connection if it was answered.
-func dial(call Call) (net.Conn, Answer) {
+// newDialer returns what calls from a port of its own, which the answer names.
+func newDialer(call Call) (net.Dialer, Answer) {
 	answer := Answer{Port: sourcePort()}
 	dialer := net.Dialer{Timeout: call.Patience, Control: reuse}
 	source := call.Source
@@ -85,6 +85,12 @@ func dial(call Call) (net.Conn, Answer) {
 	if call.Protocol == "udp" {
 		dialer.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(source, answer.Port))
 	}
+	return dialer, answer
+}
+
+// dial returns an open connection if it was answered.
+func dial(call Call) (net.Conn, Answer) {
+	dialer, answer := newDialer(call)
 	connection, err := dialer.DialContext(context.Background(), call.Protocol, call.Destination.String())
 	if err == nil && call.Protocol == "udp" {
 		if _, err = connection.Write([]byte("hello")); errors.Is(err, syscall.EPERM) {
@@ -109,11 +115,16 @@ func readGreeting(connection net.Conn, patience time.Duration, answer *Answer) e
 	if err := connection.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
-	line, err := bufio.NewReaderSize(connection, 128).ReadString('\n')
+	line, err := bufio.NewReaderSize(connection, 128).ReadBytes('\n')
 	if err != nil {
 		return err
 	}
-	server, client, _ := strings.Cut(strings.TrimSpace(line), " ")
+	return parseGreeting(line, answer)
+}
+
+// parseGreeting reads who has answered, and whom it saw.
+func parseGreeting(line []byte, answer *Answer) (err error) {
+	server, client, _ := strings.Cut(strings.TrimSpace(string(line)), " ")
 	if answer.Backend, err = netip.ParseAddrPort(server); err != nil {
 		return fmt.Errorf("greeting %q: %w", line, err)
 	}
@@ -163,6 +174,12 @@ func Hold(call Call) (*Held, error) {
 		return nil, fmt.Errorf("connecting to %s: %w", call.Destination, answer.Err)
 	}
 	return &Held{Backend: answer.Backend, connection: connection}, nil
+}
+
+// Client returns the client's own address and port.
+func (h *Held) Client() netip.AddrPort {
+	address, _ := netip.ParseAddrPort(h.connection.LocalAddr().String())
+	return address
 }
 
 // Check sends something and expects it back.

@@ -9,7 +9,7 @@ import (
 )
 
 // Serve serves an address and port for as long as the process lives, from the
-// caller's thread's namespace. TCP connections and UDP packets are answered with a
+// caller's thread's namespace. TCP connections, UDP packets and SCTP's INITs are answered with a
 // line, "<the server's address> <the client's address>"; what TCP clients send after
 // it comes back.
 func Serve(protocol string, at netip.AddrPort) error {
@@ -29,8 +29,10 @@ func Serve(protocol string, at netip.AddrPort) error {
 			return err
 		}
 		go serveUDP(socket, greeting)
+	case "sctp":
+		return serveSCTP(at, greeting)
 	}
-	return nil // Nobody need listen for SCTP: see callSCTP.
+	return nil
 }
 
 func serveTCP(listener net.Listener, greeting func(string) []byte) {

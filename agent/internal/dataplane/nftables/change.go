@@ -1,0 +1,108 @@
+package nftables
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+
+	"github.com/portolan-net/portolan/agent/internal/ruleset"
+)
+
+// Apply makes a change to what the last Replace and Applys left, in one
+// transaction. After an error only Replace helps.
+func (p *Plane) Apply(_ context.Context, changes *ruleset.Changes) error {
+	if !p.known {
+		return errors.New("the kernel's content is not known: expected a Replace first")
+	}
+	if p.loaded == nil {
+		return nil
+	}
+	chains := p.loaded.chains()
+	err := p.change(changes)
+	if err == nil && p.loaded.chains() != chains {
+		p.remember()
+	}
+	return err
+}
+
+// chains counts those that exist beyond the skeleton.
+func (l *loaded) chains() int { return len(l.picks) + len(l.localPicks) + len(l.affinities) }
+
+func (p *Plane) change(changes *ruleset.Changes) error {
+	return p.transact("changing the nftables rules", func() error {
+		b := newBatch()
+		for _, change := range changes.Frontends {
+			if change.Key().Addr.Is6() == p.family.is6 {
+				b.change(change, p.loaded.spare)
+			}
+		}
+		b.members(changes, p.family.is6)
+		return p.queueChange(p.loaded, b, changes)
+	})
+}
+
+func (p *Plane) queue(l *loaded, b *batch) error {
+	for _, set := range l.family.setSpecs() {
+		p.queued += len(b.added[set.name]) + len(b.deleted[set.name])
+	}
+	return l.queue(p.conn, b)
+}
+
+// queueChange queues a batch and, with it, what it makes of remembered clients.
+func (p *Plane) queueChange(l *loaded, b *batch, changes *ruleset.Changes) error {
+	if err := p.queue(l, b); err != nil {
+		return err
+	}
+	return p.queueForgotten(l, l.forgotten(changes.Frontends))
+}
+
+// members adds the changes of the sets that do not belong to one frontend.
+func (b *batch) members(changes *ruleset.Changes, is6 bool) {
+	address := func(do func(element), list []netip.Addr) {
+		for _, addr := range list {
+			if addr.Is6() == is6 {
+				do(element{set: clusterIPs, key: string(addr.AsSlice())})
+			}
+		}
+	}
+	endpoint := func(do func(element), list []ruleset.Hairpin) {
+		for _, h := range list {
+			if h.Endpoint.Addr().Is6() == is6 {
+				do(element{set: hairpin, key: hairpinKey(h)})
+			}
+		}
+	}
+	address(b.delete, changes.RemovedClusterIPs)
+	address(b.add, changes.AddedClusterIPs)
+	endpoint(b.delete, changes.RemovedHairpins)
+	endpoint(b.add, changes.AddedHairpins)
+}
+
+// Pending tells whether there are spare slots.
+func (p *Plane) Pending() bool { return p.known && p.loaded != nil && len(p.loaded.spare) > 0 }
+
+// Collect removes the spare slots that were there at the Collect before. Leave so
+// much time between two that no packet can be under way any more that was looked
+// up before the first: a second is ample. Changes in between do not matter, so
+// that slots are also collected under changes without end.
+func (p *Plane) Collect(context.Context) (bool, error) {
+	if !p.Pending() {
+		return false, nil
+	}
+	removed := false
+	err := p.transact("removing spare slots", func() error {
+		b := newBatch()
+		for id, left := range p.loaded.spare {
+			if left.old {
+				b.delete(left.element)
+				delete(p.loaded.spare, id)
+				removed = true
+				continue
+			}
+			left.old = true
+			p.loaded.spare[id] = left
+		}
+		return p.queue(p.loaded, b)
+	})
+	return removed && err == nil, err
+}
