@@ -126,7 +126,9 @@ func TestAListenerThatBreaksIsOpenedAgain(t *testing.T) {
 			t.Errorf("%d attempts, want a third", attempts)
 		}
 		r.stop()
-		<-r.done
+		if err := <-r.done; err != nil {
+			t.Errorf("ended with %v", err)
+		}
 	})
 }
 
