@@ -104,16 +104,18 @@ func run(ctx context.Context, config Config, planes []dataplane.Dataplane) error
 	if err != nil {
 		return err
 	}
-	// The loop answers through the subscriber and the subscriber calls the loop;
-	// the one closure that is called later breaks the circle.
+	// The loop answers through the subscriber and the subscriber calls the loop, as
+	// the health checks do; closures that are called later break the circles.
 	var subscriber *subscribe.Subscriber
 	observed := metrics.New(metrics.Config{
 		Status: func() subscribe.Status { return subscriber.Status() }, Version: config.Version, Now: time.Now,
 	})
 	cleaner := conntrack.New(config.Logger.Named("conntrack"), observed.Conntrack)
-	checks := healthcheck.New(config.Logger.Named("healthcheck"), observed.Health.Healthy)
 	localhostPorts := localhost.New(config.Logger.Named("localhost"))
-	loop := reconcile.New(reconcile.Config{
+	var loop *reconcile.Loop
+	checks := healthcheck.New(config.Logger.Named("healthcheck"), observed.Health.Healthy,
+		func(list []*discoveryv1.Warning) { loop.Warn("health checks", list) })
+	loop = reconcile.New(reconcile.Config{
 		Node: config.Node, Dataplanes: planes, Logger: config.Logger.Named("reconcile"),
 		Addresses: nodeaddr.List, AddressesChanged: changed,
 		Sysctls:        setSysctls(kernel(), observed),

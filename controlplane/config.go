@@ -9,6 +9,8 @@ import (
 	"github.com/portolan-net/portolan/controlplane/internal/admission"
 	"github.com/portolan-net/portolan/controlplane/internal/compile"
 	"github.com/portolan-net/portolan/controlplane/internal/proxyconfig"
+	"github.com/portolan-net/portolan/controlplane/internal/round"
+	"github.com/portolan-net/portolan/controlplane/internal/settle"
 )
 
 // Reader is a source of random bytes.
@@ -25,15 +27,40 @@ type ProxyConfig struct {
 // DefaultMaxServicePorts is how many ports a Service may have by default.
 const DefaultMaxServicePorts = admission.DefaultPortsPerService
 
+// DefaultMaxServiceEndpoints is how many endpoints a Service may have by default,
+// counted once for each port that they serve.
+const DefaultMaxServiceEndpoints = round.DefaultMaxServiceEndpoints
+
 var errNoIPVS = errors.New("mode ipvs: this version has the nftables data plane only")
 
 // settings returns the nodes' settings and what in the file has no effect.
 func (c ProxyConfig) settings() (compile.Settings, []string, error) {
+	content, err := c.read()
+	if err != nil {
+		return compile.Settings{}, nil, err
+	}
+	return c.decode(content)
+}
+
+// read returns the file's content; nil means defaults.
+func (c ProxyConfig) read() ([]byte, error) {
+	if c.ProxyConfigPath == "" {
+		return nil, nil
+	}
+	content, _, err := settle.Read(c.ProxyConfigPath)
+	if err != nil {
+		return nil, fmt.Errorf("reading the kube-proxy configuration: %w", err)
+	}
+	return content, nil
+}
+
+// decode returns the settings that a file's content stands for.
+func (c ProxyConfig) decode(content []byte) (compile.Settings, []string, error) {
 	config := proxyconfig.Config{Settings: compile.DefaultSettings()}
 	if c.ProxyConfigPath != "" {
 		var err error
-		if config, err = proxyconfig.ReadFile(c.ProxyConfigPath); err != nil {
-			return compile.Settings{}, nil, err
+		if config, err = proxyconfig.Decode(content); err != nil {
+			return compile.Settings{}, nil, fmt.Errorf("kube-proxy configuration %s: %w", c.ProxyConfigPath, err)
 		}
 	}
 	switch c.Mode {

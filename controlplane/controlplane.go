@@ -11,23 +11,20 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/admin"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
-	"google.golang.org/grpc/status"
 
-	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
 	"github.com/portolan-net/portolan/controlplane/internal/admission"
 	"github.com/portolan-net/portolan/controlplane/internal/cluster"
-	"github.com/portolan-net/portolan/controlplane/internal/compile"
+	"github.com/portolan-net/portolan/controlplane/internal/configfile"
 	"github.com/portolan-net/portolan/controlplane/internal/discovery"
+	"github.com/portolan-net/portolan/controlplane/internal/events"
 	"github.com/portolan-net/portolan/controlplane/internal/introspection"
 	"github.com/portolan-net/portolan/controlplane/internal/kube"
 	"github.com/portolan-net/portolan/controlplane/internal/manifest"
 	"github.com/portolan-net/portolan/controlplane/internal/metrics"
-	"github.com/portolan-net/portolan/controlplane/internal/model"
 	"github.com/portolan-net/portolan/controlplane/internal/nodes"
 	"github.com/portolan-net/portolan/controlplane/internal/round"
 	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
@@ -44,6 +41,9 @@ type Config struct {
 	ClusterID string
 	// MaxServicePorts is how many ports a Service may have; zero means the default.
 	MaxServicePorts int
+	// MaxServiceEndpoints is how many endpoints a Service may have, counted once for
+	// each port that they serve; zero means the default.
+	MaxServiceEndpoints int
 	ProxyConfig
 
 	// Agents is where agents connect; nil serves none. Credentials are its TLS.
@@ -54,9 +54,11 @@ type Config struct {
 	// Metrics is where Prometheus and probes ask; nil serves none.
 	Metrics net.Listener
 
-	Version string
-	Logger  hclog.Logger
-	Rand    Reader
+	// Instance tells this replica from others, in Events.
+	Instance string
+	Version  string
+	Logger   hclog.Logger
+	Rand     Reader
 }
 
 // drainTime is how long streams have to end when the control plane stops.
@@ -65,7 +67,6 @@ const drainTime = 2 * time.Second
 // controlPlane is the parts, wired.
 type controlPlane struct {
 	Config
-	settings  compile.Settings
 	objects   *cluster.Store
 	snapshots *snapshot.Store
 	discovery *discovery.Server
@@ -73,6 +74,10 @@ type controlPlane struct {
 	metrics   *metrics.Metrics
 	driver    *round.Driver
 	health    *health.Server
+	// configuration is nil if the nodes have the default configuration.
+	configuration *configfile.File
+	// events is nil unless the source is an API server.
+	events *events.Recorder
 }
 
 // Run serves until the context ends.
@@ -85,6 +90,12 @@ func Run(ctx context.Context, config Config) error {
 	group.Go(func() error { return c.source(ctx) })
 	group.Go(func() error { return c.driver.Run(ctx) })
 	group.Go(func() error { c.discovery.ReportHealth(ctx, c.health); return nil })
+	if c.configuration != nil {
+		group.Go(func() error { return c.configuration.Run(ctx) })
+	}
+	if c.events != nil {
+		group.Go(func() error { return c.events.Run(ctx) })
+	}
 	if config.Agents != nil {
 		group.Go(func() error { return c.serve(ctx, config.Agents, c.agentServer()) })
 	}
@@ -102,34 +113,34 @@ func Run(ctx context.Context, config Config) error {
 }
 
 func assemble(config Config) (*controlPlane, error) {
-	settings, warnings, err := config.settings()
+	c := &controlPlane{
+		Config: config, objects: cluster.NewStore(),
+		snapshots: snapshot.NewStore(time.Now), health: health.NewServer(),
+	}
+	settings, err := c.configure()
 	if err != nil {
 		return nil, err
 	}
-	for _, warning := range warnings {
-		config.Logger.Warn(warning)
-	}
-	c := &controlPlane{
-		Config: config, settings: settings, objects: cluster.NewStore(),
-		snapshots: snapshot.NewStore(time.Now), health: health.NewServer(),
+	if err := c.recordEvents(); err != nil {
+		return nil, err
 	}
 	registry := nodes.NewRegistry(nodes.Config{Now: time.Now, Known: func(node string) bool { return c.objects.Node(node) != nil }})
 	c.metrics = metrics.New(metrics.Config{
 		Cluster: c.objects, Snapshots: c.snapshots, Nodes: registry, Version: config.Version,
-		Stats: func() discovery.Stats { return c.discovery.Stats() },
+		Stats: func() discovery.Stats { return c.discovery.Stats() }, Events: c.eventStats,
 	})
 	c.discovery, err = discovery.New(discovery.Config{
 		Snapshots: c.snapshots, Nodes: registry, Logger: config.Logger.Named("discovery"),
-		Observe: c.metrics.Acknowledged, Now: time.Now,
+		Observe: c.metrics.Acknowledged, Events: c.discoveryEvents(), Now: time.Now,
 	})
 	if err != nil {
 		return nil, err
 	}
-	c.intro = introspection.New(introspection.Config{Snapshots: c.snapshots, Nodes: registry, Cluster: c.objects, Explainer: explainer{c.objects, settings}})
 	c.driver = round.New(round.Config{
-		Cluster: c.objects, Snapshots: c.snapshots, Settings: settings,
+		Cluster: c.objects, Snapshots: c.snapshots, Settings: settings, MaxServiceEndpoints: c.MaxServiceEndpoints,
 		Logger: config.Logger.Named("compile"), Observe: c.metrics.Round,
 	})
+	c.intro = introspection.New(introspection.Config{Snapshots: c.snapshots, Nodes: registry, Cluster: c.objects, Explainer: explainer{c.objects, c.driver}})
 	return c, nil
 }
 
@@ -204,24 +215,4 @@ func (c *controlPlane) serve(ctx context.Context, listener net.Listener, server 
 		go server.Stop()
 	}
 	return nil
-}
-
-// explainer answers from the objects themselves.
-type explainer struct {
-	objects  *cluster.Store
-	settings compile.Settings
-}
-
-// Explain implements introspection.Explainer.
-func (e explainer) Explain(node string, key model.Key) ([]string, []*introspectionv1.Candidate, error) {
-	service, slices := e.objects.Service(key)
-	if service == nil {
-		return nil, nil, status.Errorf(codes.NotFound, "Service %s is not proxied", key)
-	}
-	zone := ""
-	if found := e.objects.Node(node); found != nil {
-		zone = found.Zone
-	}
-	decisions, candidates := compile.Explain(e.settings.Allow(service), slices, node, zone)
-	return decisions, candidates, nil
 }

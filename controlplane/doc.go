@@ -5,4 +5,8 @@
 //	                                                                          │
 //	     agents ◀── DiscoveryService (discovery) ◀────────────────────────────┤
 //	     people ◀── IntrospectionService (introspection) ◀────────────────────┘
+//
+// Beside that line: configfile has round compile with other settings, events tells
+// the API server what people should hear of, and traffic answers from the reference
+// model what a Service must do.
 package controlplane

@@ -15,9 +15,11 @@ import (
 	"github.com/portolan-net/portolan/controlplane/internal/admission"
 	"github.com/portolan-net/portolan/controlplane/internal/cluster"
 	"github.com/portolan-net/portolan/controlplane/internal/compile"
+	"github.com/portolan-net/portolan/controlplane/internal/kubeobjects"
 	"github.com/portolan-net/portolan/controlplane/internal/model"
 	"github.com/portolan-net/portolan/controlplane/internal/round"
 	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
+	"github.com/portolan-net/portolan/controlplane/reference"
 )
 
 // Offline is a control plane without source and servers: objects go in, what a
@@ -99,6 +101,25 @@ func remove(b *admission.Batch, object metav1.Object) {
 	case *networkingv1.ServiceCIDR:
 		b.DeleteServiceCIDR(key.Name)
 	}
+}
+
+// Cluster returns the objects in force, turned back from the model.
+func (o *Offline) Cluster() reference.Cluster {
+	var c reference.Cluster
+	for _, key := range o.objects.Services() {
+		service, slices := o.objects.Service(key)
+		c.Services = append(c.Services, kubeobjects.Service(service))
+		for _, slice := range slices {
+			c.Slices = append(c.Slices, kubeobjects.Slice(slice))
+		}
+	}
+	for _, node := range o.objects.Nodes() {
+		c.Nodes = append(c.Nodes, kubeobjects.Node(node))
+	}
+	for _, cidr := range o.objects.ServiceCIDRs() {
+		c.ServiceCIDRs = append(c.ServiceCIDRs, kubeobjects.ServiceCIDR(cidr))
+	}
+	return c
 }
 
 // Problems returns what is not in force, a line each.

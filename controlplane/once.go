@@ -44,11 +44,11 @@ func Once(ctx context.Context, config OnceConfig) (resources []*discoveryv1.Reso
 	if err := source.Load(ctx); err != nil {
 		return nil, nil, err
 	}
+	offline.driver.Round()
 	problems = offline.Problems()
 	if offline.objects.Node(config.Node) == nil {
 		return nil, problems, unknownNode(config, offline.objects)
 	}
-	offline.driver.Round()
 	_, resources, err = offline.Follow(config.Node)
 	return resources, problems, err
 }

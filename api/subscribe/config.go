@@ -94,6 +94,8 @@ type Result struct {
 	// Rejected names resources that cannot be used; the last good state of each
 	// stays in force.
 	Rejected []*discoveryv1.RejectedResource
+	// Warnings are all that a person should know of beside what was applied.
+	Warnings []*discoveryv1.Warning
 	// Err is set if the transaction could not be applied now.
 	Err error
 	// ApplyDuration is how long applying took; zero means as long as Apply ran.

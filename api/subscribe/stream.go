@@ -226,6 +226,7 @@ func (st *stream) acknowledge(result Result) bool {
 		ResponseNonce: st.latest.nonce,
 		Digest:        st.latest.digest,
 		Rejected:      result.Rejected,
+		Warnings:      result.Warnings,
 		ApplyDuration: durationpb.New(result.ApplyDuration),
 		ErrorDetail:   detail(result.Err),
 	}

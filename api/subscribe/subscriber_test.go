@@ -72,7 +72,7 @@ func TestATransactionIsAppliedThenAcknowledged(t *testing.T) {
 		defer n.serve("cp:1", server)()
 		k := &keeper{result: func(*Transaction) Result {
 			time.Sleep(70 * time.Millisecond)
-			return Result{Err: errors.New("kernel says no"), Rejected: []*discoveryv1.RejectedResource{{Reason: "r"}}}
+			return Result{Err: errors.New("kernel says no"), Rejected: []*discoveryv1.RejectedResource{{Reason: "r"}}, Warnings: []*discoveryv1.Warning{{Reason: "w"}}}
 		}}
 		s, stop := start(t, n.config(k, "cp:1"))
 		defer stop()
@@ -81,7 +81,7 @@ func TestATransactionIsAppliedThenAcknowledged(t *testing.T) {
 			t.Error("something before the commit")
 		}
 		ack := <-acks
-		if ack.GetResponseNonce() != 2 || ack.GetDigest() != digestOf(a, b) || len(ack.GetRejected()) != 1 ||
+		if ack.GetResponseNonce() != 2 || ack.GetDigest() != digestOf(a, b) || len(ack.GetRejected()) != 1 || len(ack.GetWarnings()) != 1 ||
 			ack.GetErrorDetail().GetMessage() != "kernel says no" || ack.GetErrorDetail().GetCode() != uint32(codes.Internal) ||
 			ack.GetApplyDuration().AsDuration() != 70*time.Millisecond {
 			t.Errorf("acknowledged with %v", ack)
@@ -90,7 +90,7 @@ func TestATransactionIsAppliedThenAcknowledged(t *testing.T) {
 		if !s.Acknowledge(Result{ApplyDuration: time.Millisecond}) {
 			t.Error("could not acknowledge again")
 		}
-		if ack := <-acks; ack.GetResponseNonce() != 2 || ack.GetErrorDetail() != nil || ack.GetDigest() != digestOf(a, b) {
+		if ack := <-acks; ack.GetResponseNonce() != 2 || ack.GetErrorDetail() != nil || len(ack.GetWarnings()) != 0 || ack.GetDigest() != digestOf(a, b) {
 			t.Errorf("acknowledged again with %v", ack)
 		}
 		st := s.Status()

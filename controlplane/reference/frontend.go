@@ -130,14 +130,15 @@ func clusterIP(service *corev1.Service, family corev1.IPFamily) (netip.Addr, boo
 	return parseAddress(service.Spec.ClusterIPs[i])
 }
 
-// externalIPs are the usable external IPs (S37, S40, S41, S110).
+// externalIPs are the usable external IPs (S37, S40, S41, S110). None may be an
+// address that ClusterIPs are made of.
 func (w world) externalIPs(service *corev1.Service, family corev1.IPFamily) []netip.Addr {
 	if w.config.IgnoreExternalIPs {
 		return nil
 	}
 	var all []netip.Addr
 	for _, text := range service.Spec.ExternalIPs {
-		if address, ok := parseAddress(text); ok && familyOf(address) == family && w.mayBeServed(address) {
+		if address, ok := parseAddress(text); ok && familyOf(address) == family && w.mayBeServed(address) && !w.forClusterIPs(address) {
 			all = append(all, address)
 		}
 	}
@@ -145,18 +146,30 @@ func (w world) externalIPs(service *corev1.Service, family corev1.IPFamily) []ne
 }
 
 // loadBalancerIPs are the addresses of the load balancer that the node serves itself
-// (S23 to S28).
+// (S23 to S28), with the same exception.
 func (w world) loadBalancerIPs(service *corev1.Service, family corev1.IPFamily) []netip.Addr {
 	var all []netip.Addr
 	for _, ingress := range service.Status.LoadBalancer.Ingress {
 		if ingress.IPMode != nil && *ingress.IPMode != corev1.LoadBalancerIPModeVIP {
 			continue
 		}
-		if address, ok := parseAddress(ingress.IP); ok && familyOf(address) == family && w.mayBeServed(address) {
+		if address, ok := parseAddress(ingress.IP); ok && familyOf(address) == family && w.mayBeServed(address) && !w.forClusterIPs(address) {
 			all = append(all, address)
 		}
 	}
 	return all
+}
+
+// forClusterIPs tells whether an address is in one of the ServiceCIDRs.
+func (w world) forClusterIPs(address netip.Addr) bool {
+	for _, object := range w.cluster.ServiceCIDRs {
+		for _, text := range object.Spec.CIDRs {
+			if cidr, ok := parsePrefix(text); ok && cidr.Contains(address) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func hasNodePorts(service *corev1.Service) bool {

@@ -152,12 +152,8 @@ func (w world) nobodys(family corev1.IPFamily, packet Packet) Outcome {
 			return rejected // S5, S6, S8
 		}
 	}
-	for _, serviceCIDR := range w.cluster.ServiceCIDRs {
-		for _, cidr := range serviceCIDR.Spec.CIDRs {
-			if prefix, ok := parsePrefix(cidr); ok && prefix.Contains(destination) {
-				return dropped // S7, S9
-			}
-		}
+	if w.forClusterIPs(destination) {
+		return dropped // S7, S9
 	}
 	return untouched // S17, S20, S27, S96
 }

@@ -99,6 +99,9 @@ func TestRules(t *testing.T) {
 		{"S36", with(balanced("198.51.100.9", "198.51.100.10"), ranges("192.0.2.0/24")), outside + toVIP, "drop"},
 
 		{"S37", with(external("198.51.100.10")), pod + toVIP, "a1:8080 b1:8080" + masked},
+		{"S37 in a ServiceCIDR", with(external("10.96.0.77", "198.51.100.10")), pod + " tcp 10.96.0.77:80", "drop"},
+		{"S37 in no ServiceCIDR", plus(with(external("10.96.0.77")), func(s *state) { s.ServiceCIDRs = nil }), pod + " tcp 10.96.0.77:80", "a1:8080 b1:8080" + masked},
+		{"S23 in a ServiceCIDR", with(balanced("10.96.0.77")), outside + " tcp 10.96.0.77:80", "drop"},
 		{"S38 declared", with(external("192.168.1.2")), outside + " tcp 192.168.1.2:80", "a1:8080 b1:8080" + masked},
 		{"S38 other port", with(external("192.168.1.2")), outside + " tcp 192.168.1.2:81", "untouched"},
 		{"S39", plus(with(external("198.51.100.10")), service(named("demo", "two", "10.96.0.2"), external("198.51.100.10"), ports(port("http", "TCP", 81, 0)))), outside + " tcp 198.51.100.10:81", "reject"},

@@ -99,6 +99,9 @@ func TestDataFlowsOneWay(t *testing.T) {
 			"controlplane/internal/round", "controlplane"},
 		{"controlplane/internal/model", "controlplane/internal/snapshot", "controlplane/internal/discovery", "controlplane"},
 		{"controlplane/internal/snapshot", "controlplane/internal/nodes", "controlplane/internal/introspection", "controlplane"},
+		{"controlplane/internal/cluster", "controlplane/internal/nodes", "controlplane/internal/discovery", "controlplane/internal/events", "controlplane"},
+		{"controlplane/internal/model", "controlplane/internal/kubeobjects", "controlplane/internal/traffic", "controlplane"},
+		{"controlplane/internal/settle", "controlplane/internal/configfile", "controlplane"},
 		{"api/resource", "api/subscribe", "agent/internal/state", "agent/internal/ruleset", "agent/internal/dataplane",
 			"agent/internal/dataplane/nftables", "agent"},
 		{"agent/internal/state", "agent/internal/ruleset", "agent/internal/dataplane", "agent/internal/reconcile", "agent/internal/metrics", "agent"},
@@ -134,6 +137,18 @@ func TestImportsThatOnePackageHasAlone(t *testing.T) {
 				if strings.HasPrefix(imported, prefix) && p.ImportPath != module+owner {
 					t.Errorf("%s imports %s: only %s may", p.ImportPath, imported, owner)
 				}
+			}
+		}
+	}
+}
+
+// TestTheReferenceModelSharesNoCode with what it is compared with: an error would
+// have to be made twice.
+func TestTheReferenceModelSharesNoCode(t *testing.T) {
+	for _, p := range list(t, "./controlplane/reference") {
+		for _, dependency := range p.Deps {
+			if strings.HasPrefix(dependency, module) {
+				t.Errorf("controlplane/reference depends on %s", dependency)
 			}
 		}
 	}

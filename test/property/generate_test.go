@@ -101,6 +101,9 @@ func randomService(t *rapid.T, name string) *corev1.Service {
 	s.Spec.InternalTrafficPolicy = &internal
 	if sample(t, "external IPs", true, false) {
 		s.Spec.ExternalIPs = []string{fmt.Sprintf("198.51.100.2%d", n), "", "not an address", fmt.Sprintf("2001:db8::2%d", n)}
+		if sample(t, "external IPs of the ServiceCIDR", true, false) {
+			s.Spec.ExternalIPs = append(s.Spec.ExternalIPs, fmt.Sprintf("10.96.0.2%d", n), fmt.Sprintf("fd00:96::2%d", n))
+		}
 	}
 	if s.Spec.Type == corev1.ServiceTypeLoadBalancer {
 		randomBalancer(t, s, n)
@@ -123,6 +126,9 @@ func randomBalancer(t *rapid.T, s *corev1.Service, n int) {
 		ingress[0].IPMode = &proxy
 	}
 	s.Status.LoadBalancer.Ingress = ingress[:rapid.IntRange(0, 3).Draw(t, "ingress")]
+	if rapid.IntRange(0, 3).Draw(t, "a balancer of the ServiceCIDR") == 0 {
+		s.Status.LoadBalancer.Ingress = append(s.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: fmt.Sprintf("10.96.0.1%d", n)})
+	}
 	s.Spec.LoadBalancerSourceRanges = sample(t, "ranges", nil, []string{"203.0.113.0/25"}, []string{" 192.168.0.0/24"}, []string{"2001:db8:f::/48"}, []string{"0.0.0.0/0"})
 }
 
@@ -239,6 +245,9 @@ func destinations() []netip.AddrPort {
 		for _, port := range []int{80, 81} {
 			add(fmt.Sprintf("10.96.0.%d:%d", n+1, port))
 			add(fmt.Sprintf("[fd00:96::%d]:%d", n+1, port))
+			add(fmt.Sprintf("10.96.0.1%d:%d", n+1, port))
+			add(fmt.Sprintf("10.96.0.2%d:%d", n+1, port))
+			add(fmt.Sprintf("[fd00:96::2%d]:%d", n+1, port))
 			add(fmt.Sprintf("198.51.100.1%d:%d", n+1, port))
 			add(fmt.Sprintf("198.51.100.2%d:%d", n+1, port))
 			add(fmt.Sprintf("[2001:db8::1%d]:%d", n+1, port))

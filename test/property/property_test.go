@@ -172,7 +172,7 @@ func (w *world) manifest() string {
 
 // check compares what the node does with every packet with what it must do.
 func (w *world) check(t *rapid.T) {
-	cluster, anew := w.cluster(), w.anew(t)
+	cluster, restored, anew := w.cluster(), w.offline.Cluster(), w.anew(t)
 	if got, again := w.node.Ruleset(), anew.node.Ruleset(); got != again {
 		t.Fatalf("the ruleset after all edits (-) is not the one made anew (+)\n%s\n%s", cmp.Diff(got, again), w.manifest())
 	}
@@ -183,6 +183,10 @@ func (w *world) check(t *rapid.T) {
 	for _, p := range packets() {
 		want := outcome(reference.Decide(cluster, w.config, node, p))
 		got, again := simulated(w.node, p), simulated(anew.node, p)
+		// What people are told is decided about objects that are turned back from the model.
+		if told := outcome(reference.Decide(restored, w.config, node, p)); told != want {
+			t.Fatalf("packet %+v\nmust be  %s\nis told  %s\n%s", p, want, told, w.manifest())
+		}
 		if got != want || again != want {
 			t.Fatalf("packet %+v\nmust be          %s\nis               %s\nis, made anew,   %s\nproblems %q\n%s", p, want, got, again, w.offline.Problems(), w.manifest())
 		}

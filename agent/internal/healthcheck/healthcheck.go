@@ -8,9 +8,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -19,6 +22,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	"github.com/portolan-net/portolan/api/resource"
 )
 
@@ -31,15 +35,17 @@ type Server struct {
 	logger hclog.Logger
 	// healthy tells whether the node's rules are up to date.
 	healthy func() bool
+	// warn is told of all that cannot be listened on, when that changes.
+	warn func([]*discoveryv1.Warning)
 
 	mu sync.Mutex
 	// ended is set when Run has ended: the loop may still have something to say.
 	ended     bool
 	wanted    map[netip.AddrPort]ruleset.HealthCheck
 	listening map[netip.AddrPort]*listener
-	// failed has the addresses that cannot be listened on, and the error, which is
-	// logged once.
-	failed map[netip.AddrPort]string
+	// failed has the addresses that cannot be listened on, and what is to be said of
+	// each, which is logged once.
+	failed map[netip.AddrPort]*discoveryv1.Warning
 }
 
 // listener serves one address.
@@ -48,11 +54,11 @@ type listener struct {
 	check  atomic.Pointer[ruleset.HealthCheck]
 }
 
-// New returns a server that listens nowhere yet.
-func New(logger hclog.Logger, healthy func() bool) *Server {
+// New returns a server that listens nowhere yet. warn must not wait for the server.
+func New(logger hclog.Logger, healthy func() bool, warn func([]*discoveryv1.Warning)) *Server {
 	return &Server{
-		logger: logger, healthy: healthy,
-		listening: map[netip.AddrPort]*listener{}, failed: map[netip.AddrPort]string{},
+		logger: logger, healthy: healthy, warn: warn,
+		listening: map[netip.AddrPort]*listener{}, failed: map[netip.AddrPort]*discoveryv1.Warning{},
 	}
 }
 
@@ -97,7 +103,25 @@ func (s *Server) Update(checks []ruleset.HealthCheck) {
 	s.converge()
 }
 
+// converge listens where it should and nowhere else, and warns if it cannot in
+// another way than before.
 func (s *Server) converge() {
+	before := maps.Clone(s.failed)
+	s.closeUnwanted()
+	for addr, check := range s.wanted {
+		if s.listening[addr] == nil {
+			s.listen(addr, check)
+		}
+		if l := s.listening[addr]; l != nil {
+			l.check.Store(&check)
+		}
+	}
+	if !s.ended && !maps.Equal(before, s.failed) {
+		s.warn(slices.Collect(maps.Values(s.failed)))
+	}
+}
+
+func (s *Server) closeUnwanted() {
 	for addr, l := range s.listening {
 		if _, ok := s.wanted[addr]; !ok {
 			_ = l.server.Close()
@@ -109,14 +133,6 @@ func (s *Server) converge() {
 			delete(s.failed, addr)
 		}
 	}
-	for addr, check := range s.wanted {
-		if s.listening[addr] == nil {
-			s.listen(addr, check)
-		}
-		if l := s.listening[addr]; l != nil {
-			l.check.Store(&check)
-		}
-	}
 }
 
 func (s *Server) listen(addr netip.AddrPort, check ruleset.HealthCheck) {
@@ -126,10 +142,7 @@ func (s *Server) listen(addr netip.AddrPort, check ruleset.HealthCheck) {
 	}
 	socket, err := (&net.ListenConfig{}).Listen(context.Background(), network, addr.String())
 	if err != nil {
-		if s.failed[addr] != err.Error() {
-			s.logger.Warn("cannot listen on a health-check node port; trying again", "service", check.Service, "error", err)
-		}
-		s.failed[addr] = err.Error()
+		s.fail(addr, check.Service, err)
 		return
 	}
 	delete(s.failed, addr)
@@ -142,6 +155,21 @@ func (s *Server) listen(addr netip.AddrPort, check ruleset.HealthCheck) {
 			s.logger.Error("a health-check node port stopped answering", "service", check.Service, "error", err)
 		}
 	}()
+}
+
+// reasonFailed is that of kube-proxy's Event.
+const reasonFailed = "FailedToStartServiceHealthcheck"
+
+func (s *Server) fail(addr netip.AddrPort, service string, err error) {
+	message := fmt.Sprintf("cannot listen on health-check node port %d: %v", addr.Port(), err)
+	if before := s.failed[addr]; before.GetMessage() == message && before.GetName().GetName() == service {
+		return
+	}
+	s.logger.Warn("cannot listen on a health-check node port; trying again", "service", service, "error", err)
+	s.failed[addr] = &discoveryv1.Warning{
+		Name:   &discoveryv1.ResourceName{Kind: discoveryv1.Kind_KIND_SERVICE, Name: service},
+		Reason: reasonFailed, Message: message,
+	}
 }
 
 // status is the body of an answer, in kube-proxy's form.

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,18 +17,32 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 )
 
 // rig is a running server.
 type rig struct {
 	*Server
 	healthy atomic.Bool
+	mu      sync.Mutex
+	warned  []string
+}
+
+// warn notes warnings as text; none is "well".
+func (r *rig) warn(list []*discoveryv1.Warning) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	text := "well"
+	for _, w := range list {
+		text = fmt.Sprint(w.GetName().GetKind(), " ", w.GetName().GetName(), " ", w.GetReason(), ": ", w.GetMessage())
+	}
+	r.warned = append(r.warned, text)
 }
 
 func start(t *testing.T) *rig {
 	r := &rig{}
 	r.healthy.Store(true)
-	r.Server = New(hclog.NewNullLogger(), r.healthy.Load)
+	r.Server = New(hclog.NewNullLogger(), r.healthy.Load, r.warn)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
@@ -114,11 +130,13 @@ func TestAPortThatIsTakenIsTriedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Update([]ruleset.HealthCheck{{Listen: addr, Service: "demo/web", Ready: 1}})
-	r.mu.Lock()
+	r.Server.mu.Lock()
 	if len(r.failed) != 1 || len(r.listening) != 0 {
 		t.Errorf("failed %v, listening %v", r.failed, r.listening)
 	}
-	r.mu.Unlock()
+	r.Server.mu.Unlock()
+	// Said once, however often it is tried.
+	r.Update([]ruleset.HealthCheck{{Listen: addr, Service: "demo/web", Ready: 1}})
 	if err := taken.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -127,10 +145,33 @@ func TestAPortThatIsTakenIsTriedAgain(t *testing.T) {
 			t.Fatal("not tried again")
 		}
 	}
+	want := []string{fmt.Sprintf("KIND_SERVICE demo/web FailedToStartServiceHealthcheck: cannot listen on health-check node port %d: listen tcp4 %s: bind: address already in use", addr.Port(), addr), "well"}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if diff := cmp.Diff(want, r.warned); diff != "" {
+		t.Errorf("warnings (-want +got)\n%s", diff)
+	}
+}
+
+func TestAWarningGoesWithItsService(t *testing.T) {
+	r, addr := start(t), freePort(t)
+	taken, err := net.Listen("tcp4", addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	r.Update([]ruleset.HealthCheck{{Listen: addr, Service: "demo/web", Ready: 1}})
+	r.Update([]ruleset.HealthCheck{{Listen: addr, Service: "demo/other", Ready: 1}})
+	r.Update(nil)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.warned) != 3 || !strings.Contains(r.warned[1], "demo/other") || r.warned[2] != "well" {
+		t.Errorf("warned %q", r.warned)
+	}
 }
 
 func TestNothingListensAfterTheEnd(t *testing.T) {
-	s, addr := New(hclog.NewNullLogger(), func() bool { return true }), freePort(t)
+	s, addr := New(hclog.NewNullLogger(), func() bool { return true }, nil), freePort(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := s.Run(ctx); err != nil {

@@ -116,6 +116,11 @@ type Loop struct {
 	// conntrack is the configuration that Sysctls was last given.
 	conntrack *discoveryv1.Conntrack
 	rejected  map[resourceID]*discoveryv1.RejectedResource
+	warnings  *warnings
+	// failure is why the kernel is not up to date, if it is not; took is how long the
+	// last attempt was.
+	failure   error
+	took      time.Duration
 	revision  uint64
 	source    state.Source
 	addresses []netip.Addr
@@ -153,7 +158,7 @@ func New(config Config, restored *state.State, header state.Checkpoint) *Loop {
 	loop := &Loop{
 		Config: config, requests: make(chan request),
 		state: restored, table: ruleset.NewTable(),
-		rejected: map[resourceID]*discoveryv1.RejectedResource{},
+		rejected: map[resourceID]*discoveryv1.RejectedResource{}, warnings: newWarnings(),
 		revision: header.Revision, source: header.Source,
 		retry: stoppedTimer(), collect: stoppedTimer(), checkpoint: stoppedTimer(),
 		writer: newWriter(config.CheckpointPath, config.Observer, config.Logger),
@@ -226,6 +231,9 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.resync(ctx)
 		case <-look.C:
 			l.look(ctx)
+			l.tellWarnings()
+		case <-l.warnings.changed:
+			l.tellWarnings()
 		}
 	}
 }
@@ -334,9 +342,8 @@ func (l *Loop) take(ctx context.Context, tx *subscribe.Transaction) subscribe.Re
 	l.revision, l.source = tx.Revision, state.SourceOf(tx.Source)
 	l.noteRejected(rejected)
 	l.noteConfig()
-	begun := l.Now()
-	err := l.sync(ctx)
-	return subscribe.Result{Rejected: l.rejections(), Err: err, ApplyDuration: l.Now().Sub(begun)}
+	_ = l.sync(ctx)
+	return l.result()
 }
 
 // noteConfig says so, once, if the cluster has no Node of this name.
@@ -363,9 +370,16 @@ func (l *Loop) setSysctls(config *discoveryv1.Conntrack) {
 		return
 	}
 	l.conntrack = config
-	if err := l.Sysctls(config); err != nil {
-		l.Logger.Warn("cannot set up connection tracking as configured", "error", err)
+	err := l.Sysctls(config)
+	if err == nil {
+		l.Warn("sysctls", nil)
+		return
 	}
+	l.Logger.Warn("cannot set up connection tracking as configured", "error", err)
+	l.Warn("sysctls", []*discoveryv1.Warning{{
+		Name:   &discoveryv1.ResourceName{Kind: discoveryv1.Kind_KIND_NODE_CONFIG, Name: l.Node},
+		Reason: "FailedToSetSysctl", Message: "cannot set up connection tracking as configured: " + err.Error(),
+	}})
 }
 
 func (l *Loop) refreshAddresses() {
@@ -386,7 +400,8 @@ func (l *Loop) addressesChanged(ctx context.Context) {
 }
 
 func (l *Loop) tryAgain(ctx context.Context) {
-	l.Acknowledge(subscribe.Result{Err: l.sync(ctx), Rejected: l.rejections()})
+	_ = l.sync(ctx)
+	l.Acknowledge(l.result())
 }
 
 func (l *Loop) collectSpares(ctx context.Context) {

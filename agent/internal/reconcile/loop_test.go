@@ -36,6 +36,7 @@ type rig struct {
 	mu      sync.Mutex
 	local   []netip.Addr
 	acked   []subscribe.Result
+	deaf    bool
 	writes  int
 	repairs int
 
@@ -97,6 +98,9 @@ func (r *rig) setAddresses(texts ...string) {
 func (r *rig) acknowledge(result subscribe.Result) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.deaf {
+		return false
+	}
 	r.acked = append(r.acked, result)
 	return true
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net/netip"
 	"reflect"
 	"slices"
 	"time"
@@ -35,25 +36,27 @@ func (l *Loop) sync(ctx context.Context) error {
 
 	recovering, whole := l.retryAfter > 0, l.behind()
 	computing := l.Now().Sub(begun)
-	var errs []error
+	l.failure = nil
 	for _, p := range l.planes {
-		errs = append(errs, l.update(ctx, p, &changes, computing))
+		l.update(ctx, p, &changes, computing)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return err
+	l.took = l.Now().Sub(begun)
+	l.follow(names, changes.HealthChecks || whole, changes.LocalhostPorts || whole)
+	if l.failure != nil {
+		return l.failure
 	}
 	l.succeed()
 	if recovering || whole {
-		l.Logger.Info("the kernel holds the whole ruleset", "frontends", l.table.Len(), "revision", l.revision, "took", l.Now().Sub(begun))
+		l.Logger.Info("the kernel holds the whole ruleset", "frontends", l.table.Len(), "revision", l.revision, "took", l.took)
 	} else if l.Logger.IsDebug() {
-		l.Logger.Debug("applied", "frontends", len(changes.Frontends), "revision", l.revision, "took", l.Now().Sub(begun))
+		l.Logger.Debug("applied", "frontends", len(changes.Frontends), "revision", l.revision, "took", l.took)
 	}
-	l.follow(names, changes.HealthChecks || whole, changes.LocalhostPorts || whole)
 	return nil
 }
 
-// update brings one family up to date, after what to do was computed for both.
-func (l *Loop) update(ctx context.Context, p *plane, changes *ruleset.Changes, computing time.Duration) error {
+// update brings one family up to date, after what to do was computed for both, or
+// arranges for another attempt.
+func (l *Loop) update(ctx context.Context, p *plane, changes *ruleset.Changes, computing time.Duration) {
 	begun := l.Now()
 	attempt := Attempt{Family: p.Family(), Whole: p.whole, Repair: p.repairing}
 	is6 := p.Family() == dataplane.IPv6
@@ -69,16 +72,23 @@ func (l *Loop) update(ctx context.Context, p *plane, changes *ruleset.Changes, c
 	l.Observer.Applied(attempt)
 	if attempt.Err != nil {
 		l.fail(p, attempt.Err)
-		return attempt.Err
+		return
 	}
 	p.whole, p.repairing = false, false
-	return nil
 }
 
-// follow does what comes after the rules are in force.
+// follow does what comes after the rules are in force, as far as they are.
 func (l *Loop) follow(names map[string]struct{}, healthChecks, localhostPorts bool) {
 	if l.CleanConntrack != nil {
-		l.CleanConntrack(l.table.Serving(maps.Keys(names), l.view))
+		serving := l.table.Serving(maps.Keys(names), l.view)
+		for _, p := range l.planes {
+			if p.whole {
+				maps.DeleteFunc(serving, func(key ruleset.Key, _ []netip.AddrPort) bool {
+					return key.Addr.Is6() == (p.Family() == dataplane.IPv6)
+				})
+			}
+		}
+		l.CleanConntrack(serving)
 	}
 	if l.HealthChecks != nil && healthChecks {
 		l.HealthChecks(l.table.HealthChecks())
@@ -90,7 +100,7 @@ func (l *Loop) follow(names map[string]struct{}, healthChecks, localhostPorts bo
 
 // fail arranges for a replacement of everything in a family, later each time.
 func (l *Loop) fail(p *plane, err error) {
-	p.whole = true
+	p.whole, l.failure = true, errors.Join(l.failure, err)
 	l.retryAfter = min(max(2*l.retryAfter, firstRetry), lastRetry)
 	l.retry.Reset(l.retryAfter)
 	l.Logger.Error("cannot change the kernel's rules; those before stay in force", "family", p.Family(), "error", err, "next attempt in", l.retryAfter)

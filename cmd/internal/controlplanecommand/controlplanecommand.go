@@ -18,16 +18,17 @@ import (
 )
 
 type options struct {
-	logging    logging.Flags
-	tls        tlsflags.Flags
-	config     controlplane.ProxyConfig
-	manifests  string
-	kubeconfig string
-	cluster    string
-	maxPorts   int
-	listen     string
-	admin      string
-	metrics    string
+	logging      logging.Flags
+	tls          tlsflags.Flags
+	config       controlplane.ProxyConfig
+	manifests    string
+	kubeconfig   string
+	cluster      string
+	maxPorts     int
+	maxEndpoints int
+	listen       string
+	admin        string
+	metrics      string
 }
 
 // New returns the command.
@@ -53,6 +54,7 @@ their rules while no control plane runs.`,
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig of the API server (default: that of the cluster around the process)")
 	flags.StringVar(&o.cluster, "cluster", "default", "name of the cluster, the same for all replicas")
 	flags.IntVar(&o.maxPorts, "max-service-ports", controlplane.DefaultMaxServicePorts, "Services with more ports keep their last good state")
+	flags.IntVar(&o.maxEndpoints, "max-service-endpoints", controlplane.DefaultMaxServiceEndpoints, "Services with more endpoints, counted once for each port, keep their last good state")
 	flags.StringVar(&o.config.ProxyConfigPath, "config", "", "kube-proxy configuration file (KubeProxyConfiguration) for the nodes")
 	flags.StringVar(&o.config.Mode, "mode", "", "data plane, whatever the configuration says: nftables")
 	flags.StringVar(&o.listen, "listen", "0.0.0.0:9440", "where agents connect")
@@ -70,8 +72,9 @@ func (o *options) run(ctx context.Context) error {
 	}
 	kubelogging.SendTo(logger.Named("client-go"))
 	config := controlplane.Config{
-		Manifests: o.manifests, Kubeconfig: o.kubeconfig, ClusterID: o.cluster, MaxServicePorts: o.maxPorts, ProxyConfig: o.config,
-		Version: version.String(), Logger: logger, Rand: rand.Reader,
+		Manifests: o.manifests, Kubeconfig: o.kubeconfig, ClusterID: o.cluster, ProxyConfig: o.config,
+		MaxServicePorts: o.maxPorts, MaxServiceEndpoints: o.maxEndpoints,
+		Instance: hostname(), Version: version.String(), Logger: logger, Rand: rand.Reader,
 	}
 	if config.Agents, err = listen(ctx, "--listen", o.listen); err != nil {
 		return err
@@ -89,6 +92,15 @@ func (o *options) run(ctx context.Context) error {
 	}
 	logger.Info("control plane starting", "agents", o.listen, "admin", o.admin, "version", config.Version)
 	return controlplane.Run(ctx, config)
+}
+
+// hostname is the pod's name where the process runs in one.
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "unknown"
+	}
+	return name
 }
 
 // listenAdmin listens where only this machine can connect: the admin listener has

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/portolan-net/portolan/controlplane/internal/model"
+	"github.com/portolan-net/portolan/controlplane/internal/objects"
 )
 
 // service is what is known of a Service.
@@ -13,6 +14,8 @@ type service struct {
 	key model.Key
 	// value is the last good state; nil if there is none.
 	value *model.Service
+	// fields tell where in the object its outside addresses are.
+	fields objects.Fields
 	// problems are those of the object itself.
 	problems []model.Problem
 	// admitted tells whether value is in force.

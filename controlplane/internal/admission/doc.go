@@ -14,7 +14,8 @@
 //	    admitted with all its ClusterIPs or not at all.
 //	  - An endpoint, external IP or load balancer IP that is the ClusterIP of an
 //	    admitted Service is left out: it would send traffic in circles, or hand one
-//	    Service's traffic to another.
+//	    Service's traffic to another. So is an external IP or load balancer IP that
+//	    lies in a ServiceCIDR: some Service will get it as its ClusterIP.
 //
 // Where claimants differ in age, the outcome depends on the objects alone and not
 // on the order in which they arrived (but for the last good state of objects that
@@ -23,5 +24,6 @@
 // stays until it goes.
 //
 // A change costs what it touches: claims and uses of addresses are indexed, and
-// only objects that share an address with the change are looked at.
+// only objects that share an address with the change are looked at. A change of a
+// ServiceCIDR looks at all external and load balancer IPs.
 package admission

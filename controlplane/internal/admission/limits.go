@@ -16,5 +16,6 @@ func (l Limits) check(service *model.Service) error {
 	return &objects.Error{Problems: []model.Problem{{
 		Object: objects.ServiceName(service.Key), Field: "spec.ports", Value: strconv.Itoa(len(service.Ports)) + " ports",
 		Message: fmt.Sprintf("expected at most %d (--max-service-ports)", l.PortsPerService),
+		Reason:  model.Exceeded,
 	}}}
 }

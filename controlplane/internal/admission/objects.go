@@ -32,7 +32,7 @@ func (b *Batch) SetService(in *corev1.Service) {
 		s.problems = refusal(objects.ServiceName(key), err, s.value != nil)
 		return
 	}
-	s.problems = problems
+	s.problems, s.fields = problems, objects.OutsideFields(in)
 	b.replaceService(s, value)
 }
 
@@ -169,12 +169,14 @@ func (b *Batch) SetServiceCIDR(in *networkingv1.ServiceCIDR) {
 	}
 	b.SetProblems(name, problems)
 	b.tx.SetServiceCIDR(value)
+	b.replaceRange(in.Name, value.CIDRs)
 }
 
 // DeleteServiceCIDR removes a ServiceCIDR if it is there.
 func (b *Batch) DeleteServiceCIDR(name string) {
 	b.SetProblems(objects.ServiceCIDRName(name), nil)
 	b.tx.DeleteServiceCIDR(name)
+	b.replaceRange(name, nil)
 }
 
 // refusal turns the error of an unusable object into problems that say what is

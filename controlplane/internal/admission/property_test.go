@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"pgregory.net/rapid"
 
 	"github.com/portolan-net/portolan/controlplane/internal/admission"
@@ -77,6 +78,8 @@ func isUsable(object any) bool {
 		return o.Spec.Ports[0].Port != 0
 	case *discoveryv1.EndpointSlice:
 		return o.AddressType != "IPv5"
+	case *networkingv1.ServiceCIDR:
+		return o.Spec.CIDRs[0] != "bad"
 	}
 	return false
 }
@@ -160,7 +163,7 @@ func batch(t *rapid.T, w world, last history, age ages) {
 }
 
 func event(t *rapid.T, b *admission.Batch, last history, age ages) {
-	switch rapid.SampledFrom([]string{"set service", "set service", "set slice", "delete service", "delete slice"}).Draw(t, "event") {
+	switch rapid.SampledFrom([]string{"set service", "set service", "set slice", "delete service", "delete slice", "set CIDR", "delete CIDR"}).Draw(t, "event") {
 	case "set service":
 		s := drawService(t, age)
 		b.SetService(s)
@@ -173,6 +176,14 @@ func event(t *rapid.T, b *admission.Batch, last history, age ages) {
 		name := rapid.SampledFrom(names).Draw(t, "service")
 		b.DeleteService(model.ParseKey(name))
 		delete(last, "service "+name)
+	case "set CIDR":
+		c := serviceCIDR(rapid.SampledFrom([]string{"k", "l"}).Draw(t, "CIDR"), rapid.SampledFrom([]string{"10.96.0.0/31", "10.96.0.0/24", "192.0.2.0/24", "2001:db8::/64", "bad"}).Draw(t, "range"))
+		b.SetServiceCIDR(c)
+		last.set("CIDR "+c.Name, c, isUsable(c))
+	case "delete CIDR":
+		name := rapid.SampledFrom([]string{"k", "l"}).Draw(t, "CIDR")
+		b.DeleteServiceCIDR(name)
+		delete(last, "CIDR "+name)
 	case "delete slice":
 		name := rapid.SampledFrom(names).Draw(t, "slice")
 		b.DeleteEndpointSlice(model.ParseKey(name))
@@ -241,6 +252,11 @@ func checkInvariants(t *rapid.T, w world) {
 		for _, addr := range s.ExternalIPs {
 			if held[addr.String()] != "" {
 				t.Fatalf("external IP %v of %v is a ClusterIP", addr, s.Key)
+			}
+			for _, cidr := range w.store.ServiceCIDRs() {
+				if slices.ContainsFunc(cidr.CIDRs, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+					t.Fatalf("external IP %v of %v lies in ServiceCIDR %s", addr, s.Key, cidr.Name)
+				}
 			}
 		}
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/portolan-net/portolan/controlplane/internal/objects"
 )
 
-// maxLoops bounds how many left-out addresses of one object are listed.
-const maxLoops = 10
+// maxTaken bounds how many left-out addresses of one object are listed.
+const maxTaken = 10
 
 // putService puts what is admitted of a Service into the store.
 func (b *Batch) putService(s *service) {
@@ -27,41 +27,41 @@ func (b *Batch) putService(s *service) {
 		b.tx.DeleteService(s.key)
 		b.SetProblems(name, append(slices.Clip(s.problems), b.rejection(s)))
 	default:
-		value, loops := b.withoutLoops(s)
+		value, taken := b.withoutTaken(s)
 		b.tx.SetService(value)
-		b.SetProblems(name, append(slices.Clip(s.problems), loops...))
+		b.SetProblems(name, append(slices.Clip(s.problems), taken...))
 	}
 }
 
 func (b *Batch) rejection(s *service) model.Problem {
 	addr, holder := b.w.claims.conflict(s)
 	return model.Problem{
-		Object: objects.ServiceName(s.key), Field: "spec.clusterIP", Value: addr.String(),
+		Object: objects.ServiceName(s.key), Field: "spec.clusterIP", Value: addr.String(), Reason: model.Conflict,
 		Message: objects.ServiceName(holder.key) + " holds this address; this Service is not in force until the address is free",
 	}
 }
 
-// withoutLoops returns the Service without outside addresses that are ClusterIPs.
-func (b *Batch) withoutLoops(s *service) (*model.Service, []model.Problem) {
-	if !slices.ContainsFunc(outsideIPs(s.value), b.held) {
+// withoutTaken returns the Service without outside addresses that belong to another.
+func (b *Batch) withoutTaken(s *service) (*model.Service, []model.Problem) {
+	if !slices.ContainsFunc(outsideIPs(s.value), func(addr netip.Addr) bool { return b.taken(addr) != "" }) {
 		return s.value, nil
 	}
 	value := *s.value
-	var loops []model.Problem
-	keep := func(field string, list []netip.Addr) []netip.Addr {
+	taken := leftOut{object: objects.ServiceName(s.key)}
+	keep := func(list []netip.Addr, fields map[netip.Addr]string) []netip.Addr {
 		var kept []netip.Addr
 		for _, addr := range list {
-			if holder := b.w.claims.holder(addr); holder != nil {
-				loops = appendLoop(loops, objects.ServiceName(s.key), field, addr, holder)
+			if why := b.taken(addr); why != "" {
+				taken.add(fields[addr], addr, why)
 				continue
 			}
 			kept = append(kept, addr)
 		}
 		return kept
 	}
-	value.ExternalIPs = keep("spec.externalIPs", value.ExternalIPs)
-	value.LoadBalancerIPs = keep("status.loadBalancer.ingress", value.LoadBalancerIPs)
-	return &value, loops
+	value.ExternalIPs = keep(value.ExternalIPs, s.fields.ExternalIPs)
+	value.LoadBalancerIPs = keep(value.LoadBalancerIPs, s.fields.LoadBalancerIPs)
+	return &value, taken.problems
 }
 
 // putSlice puts what is admitted of an EndpointSlice into the store.
@@ -76,35 +76,64 @@ func (b *Batch) putSlice(s *slice) {
 		}
 		return
 	}
-	value := s.value
-	var loops []model.Problem
-	if slices.ContainsFunc(value.Endpoints, func(e model.Endpoint) bool { return b.held(e.Addr) }) {
-		filtered := *value
-		filtered.Endpoints = nil
-		for _, e := range value.Endpoints {
-			if holder := b.w.claims.holder(e.Addr); holder != nil {
-				loops = appendLoop(loops, name, "endpoints", e.Addr, holder)
-				continue
-			}
-			filtered.Endpoints = append(filtered.Endpoints, e)
-		}
-		value = &filtered
-	}
+	value, loops := b.withoutLoops(s.value)
 	b.tx.SetSlice(value)
 	b.SetProblems(name, append(slices.Clip(s.problems), loops...))
 }
 
-// held tells whether the address is the ClusterIP of a Service in force.
-func (b *Batch) held(addr netip.Addr) bool { return b.w.claims.holder(addr) != nil }
-
-// appendLoop lists a left-out address, up to a bound.
-func appendLoop(loops []model.Problem, object, field string, addr netip.Addr, holder *service) []model.Problem {
-	if len(loops) >= maxLoops {
-		return append(loops[:maxLoops], model.Problem{Object: object, Field: field, Message: "more than " + strconv.Itoa(maxLoops) + " addresses are ClusterIPs"})
+// withoutLoops returns the EndpointSlice without endpoints that are ClusterIPs.
+func (b *Batch) withoutLoops(value *model.Slice) (*model.Slice, []model.Problem) {
+	if !slices.ContainsFunc(value.Endpoints, func(e model.Endpoint) bool { return b.w.claims.holder(e.Addr) != nil }) {
+		return value, nil
 	}
-	return append(loops, model.Problem{
-		Object: object, Field: field, Value: addr.String(),
-		Message: "is the ClusterIP of " + objects.ServiceName(holder.key) + "; the address is ignored",
+	filtered := *value
+	filtered.Endpoints = nil
+	loops := leftOut{object: objects.SliceName(value.Key)}
+	for _, e := range value.Endpoints {
+		if why := b.holder(e.Addr); why != "" {
+			loops.add("endpoints", e.Addr, why)
+			continue
+		}
+		filtered.Endpoints = append(filtered.Endpoints, e)
+	}
+	return &filtered, loops.problems
+}
+
+// holder says which Service in force has the address as its ClusterIP, if one has.
+func (b *Batch) holder(addr netip.Addr) string {
+	if holder := b.w.claims.holder(addr); holder != nil {
+		return "is the ClusterIP of " + objects.ServiceName(holder.key)
+	}
+	return ""
+}
+
+// taken says to whom an outside address belongs already, if to anybody: a ClusterIP
+// to its Service, and what lies in a ServiceCIDR to the Service that will get it.
+func (b *Batch) taken(addr netip.Addr) string {
+	if why := b.holder(addr); why != "" {
+		return why
+	}
+	if cidr, prefix := b.w.cidrs.containing(addr); cidr != "" {
+		return "lies in " + objects.ServiceCIDRName(cidr) + " (" + prefix.String() + "), where only ClusterIPs are"
+	}
+	return ""
+}
+
+// leftOut lists addresses of an object that are left out, up to a bound.
+type leftOut struct {
+	object   string
+	problems []model.Problem
+}
+
+func (l *leftOut) add(field string, addr netip.Addr, why string) {
+	if len(l.problems) >= maxTaken {
+		l.problems = append(l.problems[:maxTaken], model.Problem{
+			Object: l.object, Reason: model.Conflict, Message: "more than " + strconv.Itoa(maxTaken) + " addresses belong to others",
+		})
+		return
+	}
+	l.problems = append(l.problems, model.Problem{
+		Object: l.object, Field: field, Value: addr.String(), Reason: model.Conflict, Message: why + "; the entry is ignored",
 	})
 }
 

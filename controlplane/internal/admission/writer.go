@@ -18,6 +18,7 @@ type Writer struct {
 	services map[model.Key]*service
 	slices   map[model.Key]*slice
 	claims   claims
+	cidrs    ranges
 	// outside finds Services by their external and load balancer IPs, endpoints
 	// finds slices by the addresses in them.
 	outside   index[*service]
@@ -56,6 +57,7 @@ func NewWriter(store *cluster.Store, log hclog.Logger, limits Limits) *Writer {
 		services:  map[model.Key]*service{},
 		slices:    map[model.Key]*slice{},
 		claims:    claims{},
+		cidrs:     ranges{},
 		outside:   newIndex[*service](),
 		endpoints: newIndex[*slice](),
 	}

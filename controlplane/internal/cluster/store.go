@@ -17,7 +17,8 @@ type Store struct {
 	byService map[model.Key]map[string]*model.Slice
 	nodes     map[string]*model.Node
 	cidrs     map[string]*model.ServiceCIDR
-	problems  map[string][]model.Problem
+	problems  map[finding][]model.Problem
+	observe   func(model.Problem)
 	version   model.SourceVersion
 	synced    bool
 
@@ -52,7 +53,7 @@ func NewStore() *Store {
 		byService: map[model.Key]map[string]*model.Slice{},
 		nodes:     map[string]*model.Node{},
 		cidrs:     map[string]*model.ServiceCIDR{},
-		problems:  map[string][]model.Problem{},
+		problems:  map[finding][]model.Problem{},
 		changed:   make(chan struct{}, 1),
 	}
 }
@@ -96,6 +97,13 @@ func (s *Store) Service(key model.Key) (*model.Service, []*model.Slice) {
 	return s.services[key], list
 }
 
+// Services returns the keys of all Services, in no order.
+func (s *Store) Services() []model.Key {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return keys(s.services)
+}
+
 // Node returns a Node, or nil.
 func (s *Store) Node(name string) *model.Node {
 	s.mu.Lock()
@@ -124,19 +132,5 @@ func (s *Store) ServiceCIDRs() []*model.ServiceCIDR {
 		list = append(list, cidr)
 	}
 	slices.SortFunc(list, func(a, b *model.ServiceCIDR) int { return model.Key{Name: a.Name}.Compare(model.Key{Name: b.Name}) })
-	return list
-}
-
-// Problems returns what sources could not use, ordered by object.
-func (s *Store) Problems() []model.Problem {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var list []model.Problem
-	for _, of := range s.problems {
-		list = append(list, of...)
-	}
-	slices.SortFunc(list, func(a, b model.Problem) int {
-		return model.Key{Namespace: a.Object, Name: a.Field}.Compare(model.Key{Namespace: b.Object, Name: b.Field})
-	})
 	return list
 }

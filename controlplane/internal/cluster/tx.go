@@ -102,18 +102,6 @@ func (t *Tx) DeleteServiceCIDR(name string) {
 	}
 }
 
-// SetProblems replaces what is wrong with an object; none means it is well.
-func (t *Tx) SetProblems(object string, problems []model.Problem) {
-	if len(problems) == 0 {
-		delete(t.s.problems, object)
-		return
-	}
-	t.s.problems[object] = problems
-}
-
-// Problems returns what is recorded as wrong with an object.
-func (t *Tx) Problems(object string) []model.Problem { return t.s.problems[object] }
-
 // SetVersion records the point in the source's history.
 func (t *Tx) SetVersion(version model.SourceVersion) { t.s.version = version }
 

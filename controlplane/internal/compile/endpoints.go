@@ -40,7 +40,7 @@ func (s *selection) withDraining(list []int) []member {
 		return members
 	}
 	for i := range s.candidates {
-		if s.candidates[i].endpoint.Serving && !slices.Contains(list, i) {
+		if s.candidates[i].endpoint.Serving && !has(list, i) {
 			members = append(members, member{i, discoveryv1.EndpointState_ENDPOINT_STATE_DRAINING})
 		}
 	}

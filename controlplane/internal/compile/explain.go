@@ -2,7 +2,6 @@ package compile
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
@@ -104,7 +103,7 @@ func (s *selection) explainCandidates(node, zone string) []*introspectionv1.Cand
 		list[i] = &introspectionv1.Candidate{
 			Address: c.addrPort().String(), PortName: s.port.Name, Slice: c.slice.String(),
 			Node: c.endpoint.Node, Zone: c.endpoint.Zone,
-			Cluster: slices.Contains(used, i), Local: node != "" && slices.Contains(local, i),
+			Cluster: has(used, i), Local: node != "" && has(local, i),
 		}
 		list[i].Reason = s.reason(i, list[i].GetCluster())
 	}

@@ -21,6 +21,8 @@ const PrimaryNodePortAddresses = "primary"
 // KubeProxyConfiguration.
 type Settings struct {
 	Mode discoveryv1.ProxyMode
+	// Primary is the family of the nodes' first addresses.
+	Primary PrimaryFamily
 	// NodePortAddresses is "primary" alone, or CIDRs.
 	NodePortAddresses []string
 	DetectLocal       discoveryv1.DetectLocalMode
@@ -36,6 +38,26 @@ type Settings struct {
 	Conntrack     *discoveryv1.Conntrack
 	// IgnoreExternalIPs is the feature gate AllowServiceExternalIPs switched off.
 	IgnoreExternalIPs bool
+}
+
+// PrimaryFamily is the address family that comes first.
+type PrimaryFamily uint8
+
+// The primary families.
+const (
+	// PrimaryOfNode is that of the Node's first address.
+	PrimaryOfNode PrimaryFamily = iota
+	PrimaryIPv4
+	PrimaryIPv6
+)
+
+// first returns the addresses with those of the primary family first.
+func (p PrimaryFamily) first(ips []netip.Addr) []netip.Addr {
+	if p == PrimaryOfNode {
+		return ips
+	}
+	wants := func(a netip.Addr) bool { return a.Is6() == (p == PrimaryIPv6) }
+	return slices.SortedStableFunc(slices.Values(ips), func(a, b netip.Addr) int { return compareBool(!wants(a), !wants(b)) })
 }
 
 // Allow returns a Service without what the settings do not allow it.
@@ -79,7 +101,7 @@ func nodeConfig(node *model.Node, settings Settings) *discoveryv1.NodeConfig {
 	return &discoveryv1.NodeConfig{
 		Mode:              settings.Mode,
 		Zone:              node.Zone,
-		NodeIps:           texts(node.IPs),
+		NodeIps:           texts(settings.Primary.first(node.IPs)),
 		NodePortAddresses: settings.NodePortAddresses,
 		DetectLocal:       detectLocal(node, settings),
 		MasqueradeAll:     settings.MasqueradeAll,

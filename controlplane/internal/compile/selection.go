@@ -48,6 +48,13 @@ func selections(service *model.Service, slicesOf []*model.Slice) []*selection {
 	return all
 }
 
+// has tells whether a candidate is in a list of a decision, which is in order: a
+// Service may have tens of thousands.
+func has(list []int, index int) bool {
+	_, found := slices.BinarySearch(list, index)
+	return found
+}
+
 // candidates returns the endpoints of the slices that serve a port, ordered by
 // address and port, each once. Of duplicates one that is not terminating decides.
 func candidates(port model.Port, is6 bool, slicesOf []*model.Slice) []candidate {

@@ -55,10 +55,10 @@ func (s *session) note(ack *discoveryv1.Ack) (trouble string) {
 		failure = codes.Code(detail.GetCode()).String() + ": " + detail.GetMessage()
 		s.server.counters.nacks.Add(1)
 	}
-	s.record.Acked(nodes.Ack{
+	s.report(s.record.Acked(nodes.Ack{
 		Revision: s.held.Snapshot().Revision, ApplyDuration: ack.GetApplyDuration().AsDuration(),
-		Rejected: ack.GetRejected(), Error: failure,
-	})
+		Rejected: ack.GetRejected(), Warnings: ack.GetWarnings(), Error: failure,
+	}))
 	trouble = describe(failure, ack.GetRejected())
 	if trouble != s.trouble && trouble != "" {
 		s.server.cfg.Logger.Warn("a node could not apply what it was sent; its last good state stays in force",
@@ -68,6 +68,24 @@ func (s *session) note(ack *discoveryv1.Ack) (trouble string) {
 	}
 	s.trouble = trouble
 	return trouble
+}
+
+// report passes on what a node has not said before.
+func (s *session) report(news nodes.News) {
+	for _, w := range news.Warnings {
+		s.server.cfg.Logger.Warn("a node warns", "node", s.node.GetId(), "of", resource.NameOf(w.GetName()).String(),
+			"reason", w.GetReason(), "message", w.GetMessage())
+	}
+	events := s.server.cfg.Events
+	if events == nil {
+		return
+	}
+	for _, w := range news.Warnings {
+		events.NodeWarned(s.node.GetId(), w)
+	}
+	for _, r := range news.Rejected {
+		events.NodeRejected(s.node.GetId(), r)
+	}
 }
 
 // describe says in one line what an Ack complains about.
@@ -122,6 +140,9 @@ func (s *session) list(force bool) {
 		Node: s.node.GetId(), Zone: s.held.Zone(), Address: s.peer,
 		AgentVersion: s.node.GetAgentVersion(), Instance: s.node.GetInstance(),
 	})
+	if events := s.server.cfg.Events; events != nil && s.record.Started() {
+		events.AgentStarted(nodes.Peer{Node: s.node.GetId(), Address: s.peer, AgentVersion: s.node.GetAgentVersion(), Instance: s.node.GetInstance()})
+	}
 	if s.committed > 0 {
 		s.record.Sent(s.held.Snapshot().Revision, s.out.resources, s.out.sent, s.heavy)
 	}

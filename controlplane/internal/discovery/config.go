@@ -24,7 +24,9 @@ type Config struct {
 	Authorize func(ctx context.Context, node *discoveryv1.Node) error
 	// Observe is told of each first acknowledgement of a transaction; may be nil.
 	Observe func(Acknowledged)
-	Now     func() time.Time
+	// Events is told of what people should hear of; may be nil. It must not wait.
+	Events Events
+	Now    func() time.Time
 
 	// PieceBytes bounds a piece, if one resource alone is not larger. Default 1 MiB.
 	PieceBytes int
@@ -46,6 +48,15 @@ type Config struct {
 	FullSyncQueue int
 	FullSyncWait  time.Duration
 	RetryAfter    time.Duration
+}
+
+// Events hears what nodes do and say, each thing once.
+type Events interface {
+	// AgentStarted is called when an agent's process connects for the first time.
+	AgentStarted(peer nodes.Peer)
+	// NodeWarned and NodeRejected are called when a node complains anew.
+	NodeWarned(node string, warning *discoveryv1.Warning)
+	NodeRejected(node string, rejected *discoveryv1.RejectedResource)
 }
 
 // Acknowledged describes a transaction that a node has answered for the first time.

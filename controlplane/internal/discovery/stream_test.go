@@ -320,11 +320,8 @@ func TestADigestMismatchMakesTheSubscriberResumeAndIsRepaired(t *testing.T) {
 		held[name("d/s1")]++
 		held[name("d/ghost")] = 1
 		delete(held, name("d/s2"))
-		a := follow(t, "n", r.dial, func(c *subscribe.Config) { c.Held = held })
+		a := follow(t, "n", r.dial, func(c *subscribe.Config) { c.Held, c.Handler.(*agent).held = held, maps.Clone(held) })
 		defer a.stop()
-		a.mu.Lock()
-		a.held = held
-		a.mu.Unlock()
 		synctest.Wait()
 		if !maps.Equal(a.holds(), r.holds("n")) || r.state("n") != "SYNCED" || r.server.Stats().Resources > 110 {
 			t.Errorf("%s, %+v", r.state("n"), r.server.Stats())

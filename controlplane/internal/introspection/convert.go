@@ -17,7 +17,7 @@ func nodeStatus(s *nodes.Status, current uint64) *introspectionv1.NodeStatus {
 		SentRevision: s.SentRevision, AckedRevision: s.AckedRevision,
 		ConnectedAt: timestamp(s.ConnectedAt), AckedAt: timestamp(s.AckedAt),
 		ApplyDuration: durationpb.New(s.ApplyDuration),
-		LastError:     s.LastError, Rejected: s.Rejected,
+		LastError:     s.LastError, Rejected: s.Rejected, Warnings: s.Warnings,
 		FullSyncs: s.FullSyncs, DigestMismatches: s.DigestMismatches,
 		SentResources: s.SentResources, SentBytes: s.SentBytes,
 	}

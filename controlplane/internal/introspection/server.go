@@ -25,9 +25,16 @@ type Cluster interface {
 
 // Explainer tells why a node sees a Service as it does.
 type Explainer interface {
-	// Explain returns one line a decision, and every endpoint of the Service. Its
-	// errors may have a gRPC status.
-	Explain(node string, service model.Key) (decisions []string, candidates []*introspectionv1.Candidate, err error)
+	// Explain explains; its errors may have a gRPC status.
+	Explain(node string, service model.Key) (Explanation, error)
+}
+
+// Explanation is why a node sees a Service as it does: one line a decision, every
+// endpoint of the Service, and what becomes of new connections.
+type Explanation struct {
+	Decisions  []string
+	Candidates []*introspectionv1.Candidate
+	Traffic    []*introspectionv1.Traffic
 }
 
 // Config is what the service reads from. All of it is required.
@@ -129,7 +136,8 @@ func (s *Server) ExplainService(_ context.Context, request *introspectionv1.Expl
 		return nil, err
 	}
 	missing := err
-	response.Decisions, response.Candidates, err = s.cfg.Explainer.Explain(request.GetNode(), key)
+	explanation, err := s.cfg.Explainer.Explain(request.GetNode(), key)
+	response.Decisions, response.Candidates, response.Traffic = explanation.Decisions, explanation.Candidates, explanation.Traffic
 	switch {
 	case missing != nil && (err != nil || len(response.GetDecisions()) == 0):
 		return nil, missing

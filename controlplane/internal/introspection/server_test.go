@@ -40,11 +40,14 @@ func (f *fixture) Problems() []model.Problem {
 	return []model.Problem{{Object: "Service d/bad", Field: "spec.clusterIP", Value: "x", Message: "expected an address"}}
 }
 
-func (f *fixture) Explain(node string, service model.Key) ([]string, []*introspectionv1.Candidate, error) {
+func (f *fixture) Explain(node string, service model.Key) (Explanation, error) {
 	if service.Name != "web" && service.Name != "headless" {
-		return nil, nil, errors.New("not there")
+		return Explanation{}, errors.New("not there")
 	}
-	return []string{"decided for " + node}, []*introspectionv1.Candidate{{Address: "10.0.0.1"}}, f.explains
+	return Explanation{
+		Decisions: []string{"decided for " + node}, Candidates: []*introspectionv1.Candidate{{Address: "10.0.0.1"}},
+		Traffic: []*introspectionv1.Traffic{{From: "elsewhere", Outcome: "refused"}},
+	}, f.explains
 }
 
 func newFixture(t *testing.T) *fixture {

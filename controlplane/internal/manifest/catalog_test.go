@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/portolan-net/portolan/controlplane/internal/model"
+	"github.com/portolan-net/portolan/controlplane/internal/settle"
 )
 
 // node returns a Node whose object is told from others of its name by a mark.
@@ -166,9 +167,9 @@ func TestSettle(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			began := time.Unix(1000, 0)
 			now, tries := began, 0
-			for s := new(settling); !s.settle(tc.reading, now); now = s.due {
-				if tries++; !s.due.After(now) || tries > 10 {
-					t.Fatalf("try %d at %v is due at %v", tries, now, s.due)
+			for s := new(settle.File); !s.Settle(tc.reading.sum, tc.reading.patience, now); now = s.Due() {
+				if tries++; !s.Due().After(now) || tries > 10 {
+					t.Fatalf("try %d at %v is due at %v", tries, now, s.Due())
 				}
 			}
 			if now.Sub(began) != tc.want {
@@ -176,14 +177,4 @@ func TestSettle(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a file that always changes counts in the end", func(t *testing.T) {
-		began := time.Unix(1000, 0)
-		now, s := began, new(settling)
-		for i := 0; !s.settle(newReading(fmt.Append(nil, i, "[\n"), torn, false), now); i++ {
-			now = s.due
-		}
-		if now.Sub(began) != patienceEnd {
-			t.Errorf("counts after %v, want %v", now.Sub(began), patienceEnd)
-		}
-	})
 }

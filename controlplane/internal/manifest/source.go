@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/portolan-net/portolan/controlplane/internal/admission"
 	"github.com/portolan-net/portolan/controlplane/internal/model"
+	"github.com/portolan-net/portolan/controlplane/internal/settle"
 )
 
 // Config says where manifests are and where they go.
@@ -38,7 +38,7 @@ type Source struct {
 	version model.SourceVersion
 	catalog *catalog
 	// pending are files to read, by path; nil until one was read in vain.
-	pending map[string]*settling
+	pending map[string]*settle.File
 	// stats are of the files as last read, to tell which changed unseen.
 	stats map[string]fs.FileInfo
 	// out gathers what is to be written as one update.
@@ -61,7 +61,7 @@ func New(cfg Config) (*Source, error) {
 		log:     cfg.Logger,
 		version: model.SourceVersion{Source: "manifest/" + hex.EncodeToString(random[:])},
 		catalog: newCatalog(),
-		pending: map[string]*settling{},
+		pending: map[string]*settle.File{},
 		stats:   map[string]fs.FileInfo{},
 		out:     newChanges(),
 	}, nil
@@ -109,14 +109,14 @@ func (s *Source) locate() error {
 // readPending reads every file that is due.
 func (s *Source) readPending(now time.Time) {
 	for path, waiting := range s.pending {
-		if waiting != nil && waiting.due.After(now) {
+		if waiting != nil && waiting.Due().After(now) {
 			continue
 		}
 		r := s.read(path)
 		if waiting == nil {
-			waiting = &settling{}
+			waiting = &settle.File{}
 		}
-		if !waiting.settle(r, now) {
+		if !waiting.Settle(r.sum, r.patience, now) {
 			s.pending[path] = waiting
 			continue
 		}
@@ -129,7 +129,7 @@ func (s *Source) readPending(now time.Time) {
 func (s *Source) read(path string) reading {
 	name := s.name(path)
 	before := s.catalog.files[name]
-	data, info, err := readFile(path)
+	data, info, err := settle.Read(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && s.rootExists():
 		delete(s.stats, path)
@@ -147,27 +147,6 @@ func (s *Source) read(path string) reading {
 func (s *Source) rootExists() bool {
 	_, err := os.Stat(s.tree)
 	return err == nil
-}
-
-// maxFile bounds what is read of one file.
-const maxFile = 256 << 20
-
-func readFile(path string) ([]byte, fs.FileInfo, error) {
-	// To open a named pipe would otherwise wait for somebody who writes.
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return nil, nil, fmt.Errorf("expected a regular file of at most %d MiB", maxFile>>20)
-	}
-	data, err := io.ReadAll(io.LimitReader(file, maxFile))
-	return data, info, err
 }
 
 // accept takes a file's contents, nil for a removed one, for the next update.

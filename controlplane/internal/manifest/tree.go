@@ -37,7 +37,7 @@ func (s *Source) wanted(path string) bool {
 // dirty asks for a file to be read at once, whatever it was waiting for.
 func (s *Source) dirty(path string) {
 	if waiting := s.pending[path]; waiting != nil {
-		waiting.due = time.Time{}
+		waiting.Changed()
 		return
 	}
 	s.pending[path] = nil
@@ -115,8 +115,8 @@ func (s *Source) nextDue() time.Time {
 		if waiting == nil {
 			return time.Time{}
 		}
-		if first || waiting.due.Before(next) {
-			next, first = waiting.due, false
+		if first || waiting.Due().Before(next) {
+			next, first = waiting.Due(), false
 		}
 	}
 	return next

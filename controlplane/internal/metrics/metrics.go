@@ -19,6 +19,8 @@ import (
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
 	"github.com/portolan-net/portolan/controlplane/internal/cluster"
 	"github.com/portolan-net/portolan/controlplane/internal/discovery"
+	"github.com/portolan-net/portolan/controlplane/internal/events"
+	"github.com/portolan-net/portolan/controlplane/internal/model"
 	"github.com/portolan-net/portolan/controlplane/internal/nodes"
 	"github.com/portolan-net/portolan/controlplane/internal/round"
 	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
@@ -30,7 +32,9 @@ type Config struct {
 	Snapshots *snapshot.Store
 	Nodes     *nodes.Registry
 	// Stats is asked at each scrape.
-	Stats   func() discovery.Stats
+	Stats func() discovery.Stats
+	// Events is asked at each scrape.
+	Events  func() events.Stats
 	Version string
 }
 
@@ -42,6 +46,7 @@ type Metrics struct {
 	convergence prometheus.Histogram
 	apply       prometheus.Histogram
 	nacks       prometheus.Counter
+	reloads     *prometheus.CounterVec
 }
 
 // New returns metrics.
@@ -57,17 +62,37 @@ func New(cfg Config) *Metrics {
 			Name: "portolan_node_apply_duration_seconds", Help: "Time that nodes say they took to apply a transaction.", Buckets: durations}),
 		nacks: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "portolan_nacks_total", Help: "Transactions that a node could not apply whole."}),
+		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "portolan_controlplane_configuration_reloads_total", Help: "Changes of the nodes' configuration file, accepted or refused."}, []string{"result"}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "portolan_build_info", Help: "Always 1; the label says which version runs.", ConstLabels: prometheus.Labels{"version": cfg.Version}})
 	build.Set(1)
-	m.registry.MustRegister(m.compile, m.convergence, m.apply, m.nacks, build, &now{cfg},
+	for _, result := range []string{reloadAccepted, reloadRefused} {
+		m.reloads.WithLabelValues(result)
+	}
+	m.registry.MustRegister(m.compile, m.convergence, m.apply, m.nacks, m.reloads, build, &now{cfg},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
 // Round notes a round that made a revision.
 func (m *Metrics) Round(r round.Result) { m.compile.Observe(r.Duration.Seconds()) }
+
+// The results of a reload.
+const (
+	reloadAccepted = "accepted"
+	reloadRefused  = "refused"
+)
+
+// Reloaded notes a change of the nodes' configuration file.
+func (m *Metrics) Reloaded(accepted bool) {
+	if accepted {
+		m.reloads.WithLabelValues(reloadAccepted).Inc()
+		return
+	}
+	m.reloads.WithLabelValues(reloadRefused).Inc()
+}
 
 // Acknowledged notes a node's answer.
 func (m *Metrics) Acknowledged(a discovery.Acknowledged) {
@@ -88,50 +113,87 @@ var (
 	revisionDesc  = prometheus.NewDesc("portolan_revision", "The current revision, as this replica counts.", nil, nil)
 	resourcesDesc = prometheus.NewDesc("portolan_resources", "Resources of all scopes in the current revision.", nil, nil)
 	problemsDesc  = prometheus.NewDesc("portolan_problems", "Objects, or parts of objects, that are not in force.", nil, nil)
+	troubledDesc  = prometheus.NewDesc("portolan_controlplane_objects_not_in_force", "Objects that are not in force, or only in their last good state, or not in part, by kind of reason.", []string{"reason"}, nil)
 	nodesDesc     = prometheus.NewDesc("portolan_nodes", "Nodes by state.", []string{"state"}, nil)
 	streamsDesc   = prometheus.NewDesc("portolan_streams", "Open streams.", nil, nil)
 	sentDesc      = prometheus.NewDesc("portolan_sent_resources_total", "Resources sent.", nil, nil)
 	bytesDesc     = prometheus.NewDesc("portolan_sent_bytes_total", "Bytes of resources sent.", nil, nil)
 	fullDesc      = prometheus.NewDesc("portolan_full_syncs_total", "Views sent whole.", nil, nil)
 	mismatchDesc  = prometheus.NewDesc("portolan_digest_mismatches_total", "Acknowledgements whose digest was not ours.", nil, nil)
+	eventsDesc    = prometheus.NewDesc("portolan_controlplane_events_total", "Kubernetes Events by what became of them: written, repeated (counted with one that is there), dropped (beyond the bounds, or of objects that are gone) or failed.", []string{"result"}, nil)
 	refusedDesc   = prometheus.NewDesc("portolan_refused_streams_total", "Streams that were sent away because too many nodes were being synced.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (n *now) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{revisionDesc, resourcesDesc, problemsDesc, nodesDesc, streamsDesc, sentDesc, bytesDesc, fullDesc, mismatchDesc, refusedDesc} {
+	for _, d := range []*prometheus.Desc{revisionDesc, resourcesDesc, problemsDesc, troubledDesc, nodesDesc, streamsDesc, sentDesc, bytesDesc, fullDesc, mismatchDesc, eventsDesc, refusedDesc} {
 		ch <- d
 	}
 }
 
 // Collect implements prometheus.Collector.
 func (n *now) Collect(ch chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
-	counter := func(d *prometheus.Desc, v uint64) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v))
-	}
+	to := sink(ch)
 	revision := uint64(0)
 	if current := n.cfg.Snapshots.Current(); current != nil {
 		revision = current.Revision
-		gauge(resourcesDesc, float64(current.Len()))
+		to.gauge(resourcesDesc, current.Len())
 	}
-	gauge(revisionDesc, float64(revision))
-	gauge(problemsDesc, float64(len(n.cfg.Cluster.Problems())))
+	to.gauge(revisionDesc, int(revision))
+	problems := n.cfg.Cluster.Problems()
+	to.gauge(problemsDesc, len(problems))
+	for reason, count := range troubled(problems) {
+		to.gauge(troubledDesc, count, reason.String())
+	}
 	states := n.cfg.Nodes.Count(revision)
 	for number, name := range introspectionv1.SyncState_name {
 		if number != 0 {
-			gauge(nodesDesc, float64(states[introspectionv1.SyncState(number)]), strings.ToLower(strings.TrimPrefix(name, "SYNC_STATE_")))
+			to.gauge(nodesDesc, states[introspectionv1.SyncState(number)], strings.ToLower(strings.TrimPrefix(name, "SYNC_STATE_")))
 		}
 	}
+	n.collectSaid(to)
+}
+
+// collectSaid exports what was said to nodes, and as Events.
+func (n *now) collectSaid(to sink) {
 	stats := n.cfg.Stats()
-	gauge(streamsDesc, float64(stats.Streams))
-	counter(sentDesc, stats.Resources)
-	counter(bytesDesc, stats.Bytes)
-	counter(fullDesc, stats.FullSyncs)
-	counter(mismatchDesc, stats.DigestMismatches)
-	counter(refusedDesc, stats.Refused)
+	to.gauge(streamsDesc, int(stats.Streams))
+	to.counter(sentDesc, stats.Resources)
+	to.counter(bytesDesc, stats.Bytes)
+	to.counter(fullDesc, stats.FullSyncs)
+	to.counter(mismatchDesc, stats.DigestMismatches)
+	to.counter(refusedDesc, stats.Refused)
+	said := n.cfg.Events()
+	to.counter(eventsDesc, said.Written, "written")
+	to.counter(eventsDesc, said.Repeated, "repeated")
+	to.counter(eventsDesc, said.Dropped, "dropped")
+	to.counter(eventsDesc, said.Failed, "failed")
+}
+
+// sink takes metrics that are made for one scrape.
+type sink chan<- prometheus.Metric
+
+func (s sink) gauge(d *prometheus.Desc, v int, labels ...string) {
+	s <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
+}
+
+func (s sink) counter(d *prometheus.Desc, v uint64, labels ...string) {
+	s <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+}
+
+// troubled counts objects by the reasons of their problems.
+func troubled(problems []model.Problem) map[model.Reason]int {
+	counts := make(map[model.Reason]int, len(model.Reasons))
+	for _, reason := range model.Reasons {
+		objects := map[string]struct{}{}
+		for i := range problems {
+			if problems[i].Reason == reason {
+				objects[problems[i].Object] = struct{}{}
+			}
+		}
+		counts[reason] = len(objects)
+	}
+	return counts
 }
 
 // Handler serves /metrics, /healthz and /readyz.

@@ -183,20 +183,45 @@ type Problem struct {
 	Value string
 	// Message says what was expected and what is done instead.
 	Message string
+	Reason  Reason
 }
 
+// Reason is what kind of problem it is, for counting.
+type Reason uint8
+
+// The kinds of problems.
+const (
+	// Invalid is a value that cannot be used.
+	Invalid Reason = iota
+	// Conflict is an address that belongs to another.
+	Conflict
+	// Exceeded is a budget that is exceeded.
+	Exceeded
+)
+
+// Reasons are all kinds of problems.
+var Reasons = []Reason{Invalid, Conflict, Exceeded}
+
+// String returns the reason as a metric's label has it.
+func (r Reason) String() string { return [...]string{"invalid", "conflict", "budget"}[r] }
+
 // String returns the problem in one line for a person.
-func (p Problem) String() string {
+func (p Problem) String() string { return p.Object + ": " + p.Detail() }
+
+// Detail returns the problem without the object.
+func (p Problem) Detail() string {
 	var b strings.Builder
-	b.WriteString(p.Object)
-	if p.Field != "" {
-		b.WriteString(": " + p.Field)
-	}
+	b.WriteString(p.Field)
 	if p.Value != "" {
-		b.WriteString(" " + "\"" + p.Value + "\"")
+		if p.Field != "" {
+			b.WriteString(" ")
+		}
+		b.WriteString("\"" + p.Value + "\"")
 	}
-	b.WriteString(": " + p.Message)
-	return b.String()
+	if b.Len() > 0 {
+		b.WriteString(": ")
+	}
+	return b.String() + p.Message
 }
 
 // SourceVersion is a point in the history of a source's objects.

@@ -79,8 +79,10 @@ func (r *Registry) Connect(peer Peer) *Connection {
 	at.status = Status{
 		Peer: peer, Connected: true, ConnectedAt: r.cfg.Now(), Diverged: old.Diverged,
 		FullSyncs: old.FullSyncs, DigestMismatches: old.DigestMismatches,
+		// Until its first word, so that what it has said before is no news.
+		Rejected: old.Rejected, Warnings: old.Warnings,
 	}
-	at.owner = &Connection{registry: r, record: at}
+	at.owner = &Connection{registry: r, record: at, started: old.Instance != peer.Instance || old.ConnectedAt.IsZero()}
 	return at.owner
 }
 

@@ -119,10 +119,69 @@ func TestWhatAPeerSaysIsBounded(t *testing.T) {
 	for i := range rejected {
 		rejected[i] = &discoveryv1.RejectedResource{Reason: strings.Repeat("r", 1<<12)}
 	}
-	c.Acked(Ack{Error: strings.Repeat("e", 1<<20), Rejected: rejected})
+	warnings := make([]*discoveryv1.Warning, 1000)
+	for i := range warnings {
+		warnings[i] = &discoveryv1.Warning{Reason: strings.Repeat("r", 1<<12), Message: strings.Repeat("m", 1<<12), Name: &discoveryv1.ResourceName{Name: strings.Repeat("n", 1<<12)}}
+	}
+	c.Acked(Ack{Error: strings.Repeat("e", 1<<20), Rejected: rejected, Warnings: warnings})
 	status, _ := r.Get("n")
 	if len(status.AgentVersion) > 1100 || len(status.LastError) > 1100 || len(status.Rejected) != maxRejected || len(status.Rejected[0].GetReason()) > 1100 {
 		t.Error("unbounded")
+	}
+	if w := status.Warnings; len(w) != maxRejected || len(w[0].GetReason()+w[0].GetMessage()+w[0].GetName().GetName()) > 3300 {
+		t.Error("warnings are unbounded")
+	}
+}
+
+// TestANodesComplaintIsNewsOnce: not again with each Ack, nor when it reconnects.
+func TestANodesComplaintIsNewsOnce(t *testing.T) {
+	r, _ := newRegistry(Config{})
+	ack := func(warning, rejected string) Ack {
+		a := Ack{Revision: 1}
+		if warning != "" {
+			a.Warnings = []*discoveryv1.Warning{{Message: warning}}
+		}
+		if rejected != "" {
+			a.Rejected = []*discoveryv1.RejectedResource{{Reason: rejected}}
+		}
+		return a
+	}
+	c := r.Connect(Peer{Node: "n", Instance: "1"})
+	for i, step := range []struct {
+		warning, rejected   string
+		warnings, rejected2 int
+		reconnect           bool
+	}{
+		{"port taken", "", 1, 0, false},
+		{"port taken", "bad", 0, 1, false},
+		{"port taken", "bad", 0, 0, true},
+		{"another", "bad", 1, 0, false},
+		{"", "", 0, 0, false},
+		{"another", "", 1, 0, false},
+	} {
+		if step.reconnect {
+			c.Close("bye")
+			c = r.Connect(Peer{Node: "n", Instance: "1"})
+		}
+		if news := c.Acked(ack(step.warning, step.rejected)); len(news.Warnings) != step.warnings || len(news.Rejected) != step.rejected2 {
+			t.Errorf("step %d: news %+v", i, news)
+		}
+	}
+}
+
+func TestAnAgentsStartIsToldFromItsReconnection(t *testing.T) {
+	r, _ := newRegistry(Config{})
+	for i, step := range []struct {
+		instance string
+		started  bool
+	}{{"1", true}, {"1", false}, {"2", true}, {"2", false}} {
+		if c := r.Connect(Peer{Node: "n", Instance: step.instance}); c.Started() != step.started {
+			t.Errorf("step %d: started %v", i, c.Started())
+		}
+	}
+	var observer *Connection
+	if observer.Started() {
+		t.Error("an observer is no agent")
 	}
 }
 

@@ -37,6 +37,8 @@ type Status struct {
 	Diverged bool
 	// Rejected names what the node could not use; at most maxRejected of it.
 	Rejected []*discoveryv1.RejectedResource
+	// Warnings are what the node could not do beside applying; at most maxRejected.
+	Warnings []*discoveryv1.Warning
 	// FullSyncs and DigestMismatches count over all streams of the node.
 	FullSyncs, DigestMismatches uint64
 	// SentResources and SentBytes count since the stream was opened.
@@ -66,6 +68,7 @@ type Ack struct {
 	Revision      uint64
 	ApplyDuration time.Duration
 	Rejected      []*discoveryv1.RejectedResource
+	Warnings      []*discoveryv1.Warning
 	// Error is empty if the transaction was applied.
 	Error string
 }
@@ -91,4 +94,17 @@ func boundedRejected(rejected []*discoveryv1.RejectedResource) []*discoveryv1.Re
 		r.Reason = bounded(r.GetReason())
 	}
 	return rejected
+}
+
+func boundedWarnings(warnings []*discoveryv1.Warning) []*discoveryv1.Warning {
+	if len(warnings) > maxRejected {
+		warnings = warnings[:maxRejected:maxRejected]
+	}
+	for _, w := range warnings {
+		w.Reason, w.Message = bounded(w.GetReason()), bounded(w.GetMessage())
+		if w.GetName() != nil {
+			w.Name.Name = bounded(w.GetName().GetName())
+		}
+	}
+	return warnings
 }

@@ -86,6 +86,36 @@ func loadBalancerIPs(r *report, s *model.Service, in []corev1.LoadBalancerIngres
 	return list
 }
 
+// Fields tell in which field of a Service each of its outside addresses is; of a
+// repeated one, the first.
+type Fields struct {
+	ExternalIPs, LoadBalancerIPs map[netip.Addr]string
+}
+
+// OutsideFields reads the addresses of a Service as Service does.
+func OutsideFields(in *corev1.Service) Fields {
+	var f Fields
+	note := func(into *map[netip.Addr]string, field, value string) {
+		addr, err := address.Parse(value)
+		if err != nil {
+			return
+		}
+		if *into == nil {
+			*into = map[netip.Addr]string{}
+		}
+		if _, again := (*into)[addr]; !again {
+			(*into)[addr] = field
+		}
+	}
+	for i, value := range in.Spec.ExternalIPs {
+		note(&f.ExternalIPs, index("spec.externalIPs", i), value)
+	}
+	for i, ingress := range in.Status.LoadBalancer.Ingress {
+		note(&f.LoadBalancerIPs, index("status.loadBalancer.ingress", i)+".ip", ingress.IP)
+	}
+	return f
+}
+
 // appendVIP adds an outside address if it may be captured, the Service has its
 // family and it is not there yet.
 func appendVIP(r *report, s *model.Service, list []netip.Addr, field, value string) []netip.Addr {

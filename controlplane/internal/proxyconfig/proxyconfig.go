@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -30,19 +29,6 @@ type Config struct {
 	Settings compile.Settings
 	// Warnings say which fields have no effect, and why.
 	Warnings []string
-}
-
-// ReadFile reads a configuration file.
-func ReadFile(path string) (Config, error) {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return Config{}, fmt.Errorf("reading the kube-proxy configuration: %w", err)
-	}
-	config, err := Decode(content)
-	if err != nil {
-		return Config{}, fmt.Errorf("kube-proxy configuration %s: %w", path, err)
-	}
-	return config, nil
 }
 
 // Decode decodes a configuration. Fields that are left out have kube-proxy's
@@ -71,7 +57,7 @@ func unmarshalStrict(content []byte, into any) error {
 
 func convert(file *kubeproxyv1alpha1.KubeProxyConfiguration) (Config, error) {
 	config := Config{Settings: compile.DefaultSettings()}
-	for _, step := range []func(*kubeproxyv1alpha1.KubeProxyConfiguration, *Config) error{mode, nodePorts, detectLocal, masquerade, periods, ipvs, conntrack, featureGates} {
+	for _, step := range []func(*kubeproxyv1alpha1.KubeProxyConfiguration, *Config) error{mode, bindAddress, nodePorts, detectLocal, masquerade, periods, ipvs, conntrack, featureGates} {
 		if err := step(file, &config); err != nil {
 			return Config{}, err
 		}
@@ -88,6 +74,25 @@ func mode(file *kubeproxyv1alpha1.KubeProxyConfiguration, config *Config) error 
 		config.Settings.Mode = discoveryv1.ProxyMode_PROXY_MODE_IPVS
 	default:
 		return fmt.Errorf("mode %q: expected nftables or ipvs", file.Mode)
+	}
+	return nil
+}
+
+// bindAddress chooses the nodes' primary family, if it chooses anything.
+func bindAddress(file *kubeproxyv1alpha1.KubeProxyConfiguration, config *Config) error {
+	if file.BindAddress == "" {
+		return nil
+	}
+	addr, err := netip.ParseAddr(file.BindAddress)
+	if err != nil || addr.Zone() != "" {
+		return fmt.Errorf("bindAddress %q: expected an IP address such as 0.0.0.0", file.BindAddress)
+	}
+	switch addr = addr.Unmap(); {
+	case addr.IsUnspecified():
+	case addr.Is6():
+		config.Settings.Primary = compile.PrimaryIPv6
+	default:
+		config.Settings.Primary = compile.PrimaryIPv4
 	}
 	return nil
 }

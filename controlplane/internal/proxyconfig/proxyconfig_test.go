@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+	"github.com/portolan-net/portolan/controlplane/internal/compile"
 )
 
 const head = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
@@ -52,6 +53,7 @@ iptables: {masqueradeBit: 13}
 
 func TestErrorsNameFieldValueAndExpectation(t *testing.T) {
 	tests := map[string]struct{ file, want string }{
+		"a bind address":              {"bindAddress: localhost", `bindAddress "localhost": expected an IP address such as 0.0.0.0`},
 		"a misspelt field":            {"ipvs: {strictArp: true}", `unknown field "ipvs.strictArp"`},
 		"a duplicate key":             {"mode: ipvs\nmode: nftables", `key "mode" already set in map`},
 		"an unknown mode":             {"mode: ebpf", `mode "ebpf": expected nftables or ipvs`},
@@ -86,6 +88,18 @@ func TestWhatHasNoEffectIsSaid(t *testing.T) {
 		config, err := Decode([]byte(head + file))
 		if err != nil || len(config.Warnings) != 1 || !strings.Contains(config.Warnings[0], want) {
 			t.Errorf("%s: warnings %q, error %v, want %q", file, config.Warnings, err, want)
+		}
+	}
+}
+
+func TestTheBindAddressChoosesThePrimaryFamily(t *testing.T) {
+	for text, want := range map[string]compile.PrimaryFamily{
+		"": compile.PrimaryOfNode, "0.0.0.0": compile.PrimaryOfNode, "'::'": compile.PrimaryOfNode,
+		"192.168.0.2": compile.PrimaryIPv4, "fd00::2": compile.PrimaryIPv6, "'::ffff:192.168.0.2'": compile.PrimaryIPv4,
+	} {
+		config, err := Decode([]byte(head + "bindAddress: " + text + "\n"))
+		if err != nil || config.Settings.Primary != want {
+			t.Errorf("bindAddress %s: %v, error %v; want %v", text, config.Settings.Primary, err, want)
 		}
 	}
 }

@@ -3,6 +3,7 @@
 package round
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"time"
@@ -27,7 +28,10 @@ type Config struct {
 	Cluster   *cluster.Store
 	Snapshots *snapshot.Store
 	Settings  compile.Settings
-	Logger    hclog.Logger
+	// MaxServiceEndpoints is how many endpoints a Service may have, counted once for
+	// each port that they serve; zero means the default.
+	MaxServiceEndpoints int
+	Logger              hclog.Logger
 	// Observe is told of each round that made a snapshot; may be nil.
 	Observe func(Result)
 }
@@ -48,10 +52,17 @@ type Driver struct {
 	// round that failed.
 	pending cluster.Changes
 	started bool
+	// over has the Services that are beyond the budget.
+	over map[model.Key]bool
+	// settings are those that are wanted; Settings those that were compiled with last.
+	settings *settings
 }
 
 // New returns a driver.
-func New(config Config) *Driver { return &Driver{Config: config} }
+func New(config Config) *Driver {
+	config.MaxServiceEndpoints = cmp.Or(config.MaxServiceEndpoints, DefaultMaxServiceEndpoints)
+	return &Driver{Config: config, over: map[model.Key]bool{}, settings: newSettings(config.Settings)}
+}
 
 // Run compiles until the context ends. Nothing is committed before the source has
 // delivered everything once, so an unsynced control plane serves nothing.
@@ -61,6 +72,7 @@ func (d *Driver) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-d.Cluster.Changed():
+		case <-d.settings.changed:
 		}
 		begun := time.Now()
 		d.Round()
@@ -91,13 +103,13 @@ func sleep(ctx context.Context, d time.Duration) bool {
 func (d *Driver) Round() {
 	begun := time.Now()
 	d.pending = merge(d.pending, d.Cluster.Take())
+	d.configure()
 	if !d.pending.Synced {
 		return
 	}
 	tx := d.Snapshots.Begin()
 	for key := range d.pending.Services {
-		service, slices := d.Cluster.Service(key)
-		d.replace(tx, "service/"+key.String(), compile.Service(d.Settings.Allow(service), slices))
+		d.service(tx, key)
 	}
 	for name := range d.pending.Nodes {
 		d.replace(tx, "node/"+name, compile.Node(d.Cluster.Node(name), d.Settings))

@@ -24,6 +24,11 @@ type rig struct {
 }
 
 func start(t *testing.T) *rig {
+	r, _ := startDriver(t)
+	return r
+}
+
+func startDriver(t *testing.T) (*rig, *Driver) {
 	r := &rig{objects: cluster.NewStore(), snapshots: snapshot.NewStore(time.Now)}
 	driver := New(Config{
 		Cluster: r.objects, Snapshots: r.snapshots, Settings: compile.DefaultSettings(), Logger: hclog.NewNullLogger(),
@@ -38,7 +43,7 @@ func start(t *testing.T) *rig {
 			t.Error(err)
 		}
 	})
-	return r
+	return r, driver
 }
 
 func service(name string, port uint16) *model.Service {

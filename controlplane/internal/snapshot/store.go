@@ -113,6 +113,9 @@ func (t *Tx) Replace(owner string, resources []Scoped) error {
 	return nil
 }
 
+// Owns tells whether the owner has any resources.
+func (t *Tx) Owns(owner string) bool { return len(t.ownedBy(owner)) > 0 }
+
 // shareFrames lets variants of equal name and content share one frame.
 func shareFrames(entries []*Entry) {
 	type content struct {

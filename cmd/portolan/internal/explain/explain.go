@@ -31,9 +31,13 @@ func command(now func() time.Time) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "explain [NAMESPACE/]NAME --node NODE",
 		Short: "Tell why a node sees a Service as it does",
-		Long: `Tell why a node sees a Service as it does: what was decided, which endpoints are in
-or out and why, and whether the node's kernel has it yet. A name without a
-namespace is one in "default".`,
+		Long: `Tell why a node sees a Service as it does: what was decided, what becomes of new
+connections by who makes them, which endpoints are in or out and why, and whether
+the node's kernel has it yet. A name without a namespace is one in "default".
+
+TRAFFIC is computed from the rules of Services alone, apart from what the node is
+sent. SOURCE-SEEN is whose address the endpoint sees: the client's, or the node's,
+or the node's only where a client is its own endpoint (hairpin).`,
 		Example: "  portolan explain demo/web --node node-a",
 		Args: func(_ *cobra.Command, arguments []string) error {
 			if len(arguments) != 1 {
@@ -67,6 +71,9 @@ func (o *options) write(w io.Writer, response *introspectionv1.ExplainServiceRes
 	for _, decision := range response.GetDecisions() {
 		fmt.Fprintf(w, "  %s\n", decision)
 	}
+	if err := traffic(w, response.GetTraffic()); err != nil {
+		return err
+	}
 	fmt.Fprintln(w, "\nENDPOINTS")
 	if err := candidates(w, response.GetCandidates()); err != nil {
 		return err
@@ -87,8 +94,13 @@ func candidates(w io.Writer, list []*introspectionv1.Candidate) error {
 	for i, c := range list {
 		rows[i] = []string{c.GetAddress(), c.GetPortName(), c.GetNode(), c.GetZone(), use(c), c.GetReason(), c.GetSlice()}
 	}
+	return indented(w, []string{"ENDPOINT", "PORT", "NODE", "ZONE", "USED-FOR", "WHY", "SLICE"}, rows)
+}
+
+// indented prints a table inside a section.
+func indented(w io.Writer, heading []string, rows [][]string) error {
 	var table strings.Builder
-	if err := output.Rows(&table, []string{"ENDPOINT", "PORT", "NODE", "ZONE", "USED-FOR", "WHY", "SLICE"}, rows); err != nil {
+	if err := output.Rows(&table, heading, rows); err != nil {
 		return err
 	}
 	for line := range strings.Lines(table.String()) {
@@ -123,6 +135,9 @@ func (o *options) standing(response *introspectionv1.ExplainServiceResponse) str
 		node.GetAckedRevision(), current, output.Age(o.now().Sub(node.GetAckedAt().AsTime())), output.Took(node.GetApplyDuration().AsDuration()))
 	if trouble := output.Trouble(node); trouble != "" {
 		line += "\n  Its last error: " + trouble
+	}
+	if warning := output.Warning(node); warning != "" {
+		line += "\n  It warns: " + warning
 	}
 	return line
 }

@@ -20,6 +20,14 @@ func answers() *asktest.Answers {
 		Revision:  41,
 		Decisions: []string{"demo/web is served on cluster IP 10.96.0.1", "IPv4 TCP/80: 1 of 2 endpoints serve Cluster traffic"},
 		View:      &introspectionv1.ServiceView{},
+		Traffic: []*introspectionv1.Traffic{
+			{From: "a pod of this node", To: "TCP 10.96.0.1:80", Outcome: "accepted", Endpoints: []string{"10.244.1.2:8080"}, Masquerade: "hairpin", Affinity: durationpb.New(time.Hour)},
+			{From: "a process of this node", To: "TCP 10.96.0.1:80", Outcome: "accepted", Endpoints: []string{"10.244.1.2:8080"}, Masquerade: "yes", Affinity: durationpb.New(time.Hour)},
+			{From: "elsewhere", To: "TCP 10.96.0.1:80", Outcome: "accepted", Endpoints: []string{"10.244.1.2:8080"}, Masquerade: "yes", Affinity: durationpb.New(time.Hour)},
+			{From: "a pod of this node", To: "TCP 192.168.0.2:30080 (node port)", Outcome: "dropped"},
+			{From: "elsewhere", To: "TCP 192.168.0.2:30080 (node port)", Outcome: "dropped"},
+			{From: "elsewhere, not in 10.0.0.0/8", To: "TCP 192.0.2.1:80", Outcome: "accepted", Endpoints: []string{"a", "b", "c", "d", "e"}, Masquerade: "no"},
+		},
 		Candidates: []*introspectionv1.Candidate{
 			{Address: "10.244.1.2:8080", Node: "node-a", Zone: "zone-a", Slice: "demo/web-1", Cluster: true, Local: true, Reason: "ready"},
 			{Address: "10.244.2.2:8080", Node: "node-b", Zone: "zone-b", Slice: "demo/web-1", Reason: "not ready"},
@@ -45,6 +53,13 @@ func TestExplain(t *testing.T) {
   demo/web is served on cluster IP 10.96.0.1
   IPv4 TCP/80: 1 of 2 endpoints serve Cluster traffic
 
+TRAFFIC
+  FROM                                TO                                  OUTCOME    ENDPOINTS            SOURCE-SEEN                             AFFINITY
+  a pod of this node                  TCP 10.96.0.1:80                    accepted   10.244.1.2:8080      the client's, in a hairpin the node's   1h0m0s
+  a process of this node; elsewhere   TCP 10.96.0.1:80                    accepted   10.244.1.2:8080      the node's                              1h0m0s
+  anywhere                            TCP 192.168.0.2:30080 (node port)   dropped    -                    -                                       -
+  elsewhere, not in 10.0.0.0/8        TCP 192.0.2.1:80                    accepted   a, b, c and 2 more   the client's                            -
+
 ENDPOINTS
   ENDPOINT          PORT   NODE     ZONE     USED-FOR         WHY         SLICE
   10.244.1.2:8080   -      node-a   zone-a   cluster, local   ready       demo/web-1
@@ -66,6 +81,7 @@ NODE
 func TestExplainOfWhatIsNotThereYet(t *testing.T) {
 	a := answers()
 	a.Explain.View, a.Explain.Node, a.Explain.Candidates = nil, nil, nil
+	a.Explain.Traffic = nil
 	out := run(t, a)
 	for _, want := range []string{"ENDPOINTS\n  none\n", "node-a has never connected to this control plane", "Not in revision 41"} {
 		if !strings.Contains(out, want) {

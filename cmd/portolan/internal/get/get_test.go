@@ -21,6 +21,7 @@ func answers() *asktest.Answers {
 	return &asktest.Answers{
 		Nodes: &introspectionv1.ListNodesResponse{Revision: 41, Nodes: []*introspectionv1.NodeStatus{
 			{Node: "node-a", Zone: "zone-a", State: introspectionv1.SyncState_SYNC_STATE_SYNCED, AckedRevision: 41, AckedAt: ago(12 * time.Second),
+				Warnings:      []*discoveryv1.Warning{{Name: &discoveryv1.ResourceName{Name: "demo/web"}, Reason: "FailedToStartServiceHealthcheck", Message: "port 32000: in use"}, {}},
 				ApplyDuration: durationpb.New(3100 * time.Microsecond), SentResources: 57, SentBytes: 14_210, AgentVersion: "v1.0.0"},
 			{Node: "node-b", Zone: "zone-b", State: introspectionv1.SyncState_SYNC_STATE_CONNECTING, AgentVersion: "v1.0.0"},
 			{Node: "node-c", State: introspectionv1.SyncState_SYNC_STATE_REJECTED, AckedRevision: 40, AckedAt: ago(3 * time.Hour),
@@ -65,11 +66,19 @@ func equal(t *testing.T, got, want string) {
 func TestNodesShowWhoHasAppliedWhat(t *testing.T) {
 	out, _ := run(t, answers(), "nodes")
 	equal(t, out, `
-NODE     ZONE     STATE        REVISION   APPLIED   TOOK    SENT           VERSION   ERROR
-node-a   zone-a   Synced       41/41      12s       3.1ms   57 (14.2 kB)   v1.0.0    -
-node-b   zone-b   Connecting   0/41       -         -       0 (0 B)        v1.0.0    -
-node-c   -        Rejected     40/41      3h        1ms     0 (0 B)        v0.9.0    demo/web: too many ports (and 1 more)
+NODE     ZONE     STATE        REVISION   APPLIED   TOOK    SENT           VERSION   ERROR                                   WARNING
+node-a   zone-a   Synced       41/41      12s       3.1ms   57 (14.2 kB)   v1.0.0    -                                       FailedToStartServiceHealthcheck: demo/web: port 32000: in use (and 1 more)
+node-b   zone-b   Connecting   0/41       -         -       0 (0 B)        v1.0.0    -                                       -
+node-c   -        Rejected     40/41      3h        1ms     0 (0 B)        v0.9.0    demo/web: too many ports (and 1 more)   -
 `)
+}
+
+func TestWithoutWarningsThereIsNoColumnForThem(t *testing.T) {
+	a := answers()
+	a.Nodes.Nodes[0].Warnings = nil
+	if out, _ := run(t, a, "nodes"); strings.Contains(out, "WARNING") {
+		t.Error(out)
+	}
 }
 
 func TestOneNodeByName(t *testing.T) {

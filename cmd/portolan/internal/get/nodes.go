@@ -32,7 +32,10 @@ func nodesCommand(now func() time.Time) *cobra.Command {
             confirmed anything yet. Disconnected: its kernel keeps what it had.
   REVISION  applied / current
   APPLIED   how long ago its kernel took the last change, and TOOK how long that took
-  SENT      resources and bytes sent since it connected`,
+  SENT      resources and bytes sent since it connected
+  ERROR     why it did not apply what it was sent, or why it is not connected
+  WARNING   what it could not do though it applies, such as listen on a port; shown
+            if there is any`,
 		Example: `  portolan get nodes
   portolan get nodes node-a node-b -o json`,
 		RunE: o.nodes,
@@ -56,7 +59,19 @@ func (o *options) nodes(command *cobra.Command, names []string) error {
 	for i, node := range response.GetNodes() {
 		rows[i] = nodeRow(node, response.GetRevision(), o.now())
 	}
-	return o.print(command, response, nodesHeading, rows, "no node has connected yet")
+	heading, rows := withWarnings(response.GetNodes(), nodesHeading, rows)
+	return o.print(command, response, heading, rows, "no node has connected yet")
+}
+
+// withWarnings adds a column for what nodes warn of, if one does.
+func withWarnings(nodes []*introspectionv1.NodeStatus, heading []string, rows [][]string) ([]string, [][]string) {
+	if !slices.ContainsFunc(nodes, func(node *introspectionv1.NodeStatus) bool { return output.Warning(node) != "" }) {
+		return heading, rows
+	}
+	for i, node := range nodes {
+		rows[i] = append(rows[i], output.Warning(node))
+	}
+	return append(slices.Clip(heading), "WARNING"), rows
 }
 
 // keep leaves the named nodes in the response, or all if no name is given.

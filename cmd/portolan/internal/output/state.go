@@ -13,14 +13,29 @@ func State(state introspectionv1.SyncState) string {
 	return strings.ToUpper(word[:1]) + word[1:]
 }
 
+// Warning returns what a node could not do beside applying in one line, empty if
+// there is nothing.
+func Warning(node *introspectionv1.NodeStatus) string {
+	warnings := node.GetWarnings()
+	if len(warnings) == 0 {
+		return ""
+	}
+	first := warnings[0]
+	return fmt.Sprintf("%s: %s: %s", first.GetReason(), first.GetName().GetName(), first.GetMessage()) + more(len(warnings))
+}
+
+// more tells how many of a list are not shown where the first alone is.
+func more(n int) string {
+	if n <= 1 {
+		return ""
+	}
+	return fmt.Sprintf(" (and %d more)", n-1)
+}
+
 // Trouble returns what is wrong with a node in one line, empty if nothing is.
 func Trouble(node *introspectionv1.NodeStatus) string {
 	if rejected := node.GetRejected(); node.GetLastError() == "" && len(rejected) > 0 {
-		line := fmt.Sprintf("%s: %s", rejected[0].GetName().GetName(), rejected[0].GetReason())
-		if more := len(rejected) - 1; more > 0 {
-			line += fmt.Sprintf(" (and %d more)", more)
-		}
-		return line
+		return fmt.Sprintf("%s: %s", rejected[0].GetName().GetName(), rejected[0].GetReason()) + more(len(rejected))
 	}
 	return node.GetLastError()
 }

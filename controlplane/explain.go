@@ -1,0 +1,53 @@
+package controlplane
+
+import (
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/portolan-net/portolan/controlplane/internal/cluster"
+	"github.com/portolan-net/portolan/controlplane/internal/compile"
+	"github.com/portolan-net/portolan/controlplane/internal/introspection"
+	"github.com/portolan-net/portolan/controlplane/internal/model"
+	"github.com/portolan-net/portolan/controlplane/internal/objects"
+	"github.com/portolan-net/portolan/controlplane/internal/round"
+	"github.com/portolan-net/portolan/controlplane/internal/traffic"
+)
+
+// explainer answers from the objects themselves.
+type explainer struct {
+	objects *cluster.Store
+	driver  *round.Driver
+}
+
+// Explain implements introspection.Explainer.
+func (e explainer) Explain(name string, key model.Key) (introspection.Explanation, error) {
+	service, slices := e.objects.Service(key)
+	if service == nil {
+		return introspection.Explanation{}, status.Errorf(codes.NotFound, "Service %s is not proxied", key)
+	}
+	settings, node := e.driver.Current(), e.objects.Node(name)
+	service = settings.Allow(service)
+	zone := ""
+	if node != nil {
+		zone = node.Zone
+	}
+	var explanation introspection.Explanation
+	explanation.Decisions, explanation.Candidates = compile.Explain(service, slices, name, zone)
+	for _, problem := range e.objects.Problems() {
+		if problem.Object == objects.ServiceName(key) {
+			explanation.Decisions = append(explanation.Decisions, "not in force: "+problem.Detail())
+		}
+	}
+	if node == nil {
+		explanation.Decisions = append(explanation.Decisions, "traffic is not told: the cluster has no Node "+name)
+		return explanation, nil
+	}
+	var complete bool
+	explanation.Traffic, complete = traffic.Answer(traffic.Question{
+		Service: service, Slices: slices, Node: node, ServiceCIDRs: e.objects.ServiceCIDRs(), Settings: settings,
+	})
+	if !complete {
+		explanation.Decisions = append(explanation.Decisions, "traffic is not told of all frontends: the Service has too many endpoints for that")
+	}
+	return explanation, nil
+}

@@ -1,0 +1,23 @@
+package metrics
+
+import (
+	"testing"
+
+	"github.com/portolan-net/portolan/controlplane/internal/model"
+)
+
+func TestObjectsAreCountedByReasonAndNotByProblem(t *testing.T) {
+	got := troubled([]model.Problem{
+		{Object: "Service demo/a", Field: "spec.externalIPs[0]"}, {Object: "Service demo/a", Field: "spec.externalIPs[1]"},
+		{Object: "Service demo/a", Reason: model.Exceeded}, {Object: "Service demo/b", Reason: model.Exceeded},
+	})
+	want := map[model.Reason]int{model.Invalid: 1, model.Conflict: 0, model.Exceeded: 2}
+	for reason, count := range want {
+		if got[reason] != count {
+			t.Errorf("%s: %d objects, want %d", reason, got[reason], count)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("got %v: a reason without objects is 0 and not absent", got)
+	}
+}

@@ -1,0 +1,76 @@
+package controlplane
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/portolan-net/portolan/controlplane/internal/cluster"
+	"github.com/portolan-net/portolan/controlplane/internal/compile"
+	"github.com/portolan-net/portolan/controlplane/internal/configfile"
+	"github.com/portolan-net/portolan/controlplane/internal/model"
+)
+
+// configure reads the nodes' configuration and makes what follows its file.
+func (c *controlPlane) configure() (compile.Settings, error) {
+	content, err := c.read()
+	if err != nil {
+		return compile.Settings{}, err
+	}
+	settings, warnings, err := c.decode(content)
+	if err != nil {
+		return compile.Settings{}, err
+	}
+	for _, warning := range warnings {
+		c.Logger.Warn(warning)
+	}
+	if c.ProxyConfigPath != "" {
+		c.configuration = configfile.New(configfile.Config{
+			Path: c.ProxyConfigPath, Held: content, Logger: c.Logger.Named("config"),
+			Prepare: c.prepare, Refused: c.refused,
+		})
+	}
+	return settings, nil
+}
+
+func (c *controlPlane) prepare(content []byte) (apply func(), err error) {
+	settings, warnings, err := c.decode(content)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		c.Logger.Info("the nodes' configuration has changed", "file", c.ProxyConfigPath)
+		for _, warning := range warnings {
+			c.Logger.Warn(warning)
+		}
+		c.metrics.Reloaded(true)
+		c.driver.Configure(settings)
+	}, nil
+}
+
+// refused says why the file's content is not in force, or that it is again.
+func (c *controlPlane) refused(why error) {
+	object := "file " + c.ProxyConfigPath
+	if why == nil {
+		c.objects.SetProblems(cluster.Configuration, object, nil)
+		return
+	}
+	c.metrics.Reloaded(false)
+	var problems []model.Problem
+	for _, err := range each(why) {
+		message := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "kube-proxy configuration "), c.ProxyConfigPath+": ")
+		problems = append(problems, model.Problem{Object: object, Message: message + "; the last good configuration stays in force"})
+	}
+	c.objects.SetProblems(cluster.Configuration, object, problems)
+	for _, problem := range problems {
+		c.Logger.Error("refused the nodes' configuration", "problem", problem.String())
+	}
+}
+
+// each returns the errors that were joined, or the one.
+func each(err error) []error {
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
