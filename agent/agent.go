@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"runtime"
 	"time"
 
@@ -24,7 +23,6 @@ import (
 	"github.com/portolan-net/portolan/agent/internal/nodeaddr"
 	"github.com/portolan-net/portolan/agent/internal/reconcile"
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
-	"github.com/portolan-net/portolan/agent/internal/state"
 	"github.com/portolan-net/portolan/agent/internal/sysctl"
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	"github.com/portolan-net/portolan/api/subscribe"
@@ -47,7 +45,13 @@ type Config struct {
 	MaxServiceElements, MaxElements int
 	// HealthAddress and MetricsAddress are listen addresses; empty means none.
 	HealthAddress, MetricsAddress string
-	Version                       string
+	// BindHardFail ends the agent if it cannot listen on them.
+	BindHardFail bool
+	// Profiling serves profiles beside the metrics.
+	Profiling bool
+	// Flags has the value of every flag, to be served.
+	Flags   map[string]string
+	Version string
 	// Instance differs at each start of the process.
 	Instance string
 	Logger   hclog.Logger
@@ -103,16 +107,18 @@ func run(ctx context.Context, config Config, planes []dataplane.Dataplane) error
 	// The loop answers through the subscriber and the subscriber calls the loop, as
 	// the health checks do; closures that are called later break the circles.
 	var subscriber *subscribe.Subscriber
-	observed := metrics.New(func() subscribe.Status { return subscriber.Status() }, config.Version, time.Now)
+	observed := metrics.New(metrics.Config{
+		Status: func() subscribe.Status { return subscriber.Status() }, Version: config.Version, Now: time.Now,
+	})
 	cleaner := conntrack.New(config.Logger.Named("conntrack"), observed.Conntrack)
 	localhostPorts := localhost.New(config.Logger.Named("localhost"))
 	var loop *reconcile.Loop
-	checks := healthcheck.New(config.Logger.Named("healthcheck"), func() bool { healthy, _ := observed.Health(); return healthy },
+	checks := healthcheck.New(config.Logger.Named("healthcheck"), observed.Health.Healthy,
 		func(list []*discoveryv1.Warning) { loop.Warn("health checks", list) })
 	loop = reconcile.New(reconcile.Config{
 		Node: config.Node, Dataplanes: planes, Logger: config.Logger.Named("reconcile"),
 		Addresses: nodeaddr.List, AddressesChanged: changed,
-		Sysctls:        sysctl.Tree{Root: "/", CPUs: runtime.NumCPU()}.Apply,
+		Sysctls:        setSysctls(kernel(), observed),
 		CleanConntrack: cleaner.Clean, HealthChecks: checks.Update, LocalhostPorts: localhostPorts.Update,
 		Acknowledge:    func(r subscribe.Result) bool { return subscriber.Acknowledge(r) },
 		Limits:         ruleset.Limits{Service: config.MaxServiceElements, Node: config.MaxElements},
@@ -122,17 +128,10 @@ func run(ctx context.Context, config Config, planes []dataplane.Dataplane) error
 	if err != nil {
 		return fmt.Errorf("subscribing: %w", err)
 	}
-	group.Go(func() error { return loop.Run(ctx) })
-	group.Go(func() error { return subscriber.Run(ctx) })
-	group.Go(func() error { return cleaner.Run(ctx) })
-	group.Go(func() error { return checks.Run(ctx) })
-	group.Go(func() error { return localhostPorts.Run(ctx) })
-	group.Go(func() error {
-		return serving("health", metrics.Serve(ctx, config.HealthAddress, observed.HealthHandler()))
-	})
-	group.Go(func() error {
-		return serving("metrics", metrics.Serve(ctx, config.MetricsAddress, observed.MetricsHandler(Mode)))
-	})
+	parts := append(listeners(config, observed), loop.Run, subscriber.Run, cleaner.Run, checks.Run, localhostPorts.Run)
+	for _, part := range parts {
+		group.Go(func() error { return part(ctx) })
+	}
 	config.Logger.Info("agent started", "node", config.Node, "servers", config.Servers, "version", config.Version)
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
@@ -141,71 +140,14 @@ func run(ctx context.Context, config Config, planes []dataplane.Dataplane) error
 	return nil
 }
 
-func serving(what string, err error) error {
-	if err != nil {
-		return fmt.Errorf("serving %s: %w", what, err)
+// setSysctls goes on after a failure: a node whose rules stop to follow the cluster
+// is worse off than one whose conntrack table is small.
+func setSysctls(tree sysctl.Tree, observed *metrics.Metrics) func(*discoveryv1.Conntrack) error {
+	return func(config *discoveryv1.Conntrack) error {
+		report := tree.Apply(config)
+		observed.Sysctls(len(report.Failures))
+		return report.Err()
 	}
-	return nil
 }
 
-// restore reads the checkpoint. One that cannot be used is as good as none.
-func restore(config Config) (*state.State, state.Checkpoint) {
-	if config.CheckpointPath == "" {
-		return nil, state.Checkpoint{}
-	}
-	restored, header, err := state.ReadFile(config.CheckpointPath, config.Node)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, state.Checkpoint{}
-	case err != nil:
-		config.Logger.Warn("not using the checkpoint", "error", err)
-		return nil, state.Checkpoint{}
-	}
-	return restored, header
-}
-
-func subscription(config Config, loop *reconcile.Loop, restored *state.State, header state.Checkpoint) subscribe.Config {
-	subscription := subscribe.Config{
-		Addresses: config.Servers, DialOptions: config.DialOptions,
-		Node:    &discoveryv1.Node{Id: config.Node, AgentVersion: config.Version, Instance: config.Instance},
-		Handler: loop, Logger: config.Logger.Named("subscribe"),
-	}
-	// What was written under another schema is no base for deltas: fields that
-	// this agent knows and that one did not would be missing for ever.
-	if restored != nil && header.Schema == state.Schema() {
-		subscription.Held, subscription.HeldSource = restored.Held(), header.Source.Proto()
-	}
-	return subscription
-}
-
-// Cleanup removes everything that an agent has put into the kernel of this
-// network namespace.
-func Cleanup(ctx context.Context, logger hclog.Logger) error {
-	planes, err := openPlanes(logger)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, plane := range planes {
-		errs = append(errs, plane.Cleanup(ctx))
-	}
-	return errors.Join(append(errs, closePlanes(planes))...)
-}
-
-// Apply puts resources into the kernel once, replacing what an agent had put
-// there. It returns the resources that could not be used.
-func Apply(ctx context.Context, node string, resources []*discoveryv1.Resource, logger hclog.Logger) ([]*discoveryv1.RejectedResource, error) {
-	planes, err := openPlanes(logger)
-	if err != nil {
-		return nil, err
-	}
-	rejected, err := reconcile.Once(ctx, reconcile.Config{
-		Node: node, Dataplanes: planes, Logger: logger, Addresses: nodeaddr.List, Now: time.Now,
-		CleanConntrack: func(serving ruleset.Serving) {
-			if _, err := conntrack.Remove(ctx, serving); err != nil {
-				logger.Warn("cannot remove connections to UDP endpoints that have gone", "error", err)
-			}
-		},
-	}, resources)
-	return rejected, errors.Join(err, closePlanes(planes))
-}
+func kernel() sysctl.Tree { return sysctl.Tree{Root: "/", CPUs: runtime.NumCPU()} }

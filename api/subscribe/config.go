@@ -34,6 +34,9 @@ type Config struct {
 	Kinds   []discoveryv1.Kind
 	Handler Handler
 	Logger  hclog.Logger
+	// Observe is for who only looks: nothing is acknowledged, and so the stream of the
+	// node's agent is not taken over. Transactions come at the server's pace.
+	Observe bool
 
 	// Held is what the subscriber has from an earlier life, such as a checkpoint,
 	// by version; HeldSource is the newest source version that it reflects.

@@ -127,6 +127,9 @@ func (st *stream) subscribe() error {
 	request := &discoveryv1.Subscribe{Node: st.s.cfg.Node, Kinds: st.s.cfg.Kinds, Resume: st.s.held.resume()}
 	err := st.rpc.Send(&discoveryv1.StreamDeltasRequest{
 		Request: &discoveryv1.StreamDeltasRequest_Subscribe{Subscribe: request}})
+	if err == nil && st.s.cfg.Observe {
+		err = st.rpc.CloseSend()
+	}
 	if errors.Is(err, io.EOF) {
 		return nil // Recv has the reason.
 	}
@@ -216,7 +219,7 @@ func (st *stream) setLatest(at *acknowledgeable) {
 func (st *stream) acknowledge(result Result) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if st.latest == nil {
+	if st.latest == nil || st.s.cfg.Observe {
 		return false
 	}
 	ack := &discoveryv1.Ack{

@@ -3,6 +3,7 @@ package subscribe
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -275,6 +276,33 @@ func TestHeldContentIsResumedFromTheStart(t *testing.T) {
 		if server.resume(0).GetSource().GetServices() != 9 {
 			t.Errorf("resumed with %v", server.resume(0))
 		}
+	})
+}
+
+func TestAnObserverIsToldAndAcknowledgesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := service("d/a", 1)
+		server := &script{streams: []func(*discoveryv1.Subscribe, rpc) error{func(_ *discoveryv1.Subscribe, stream rpc) error {
+			if got, err := stream.Recv(); !errors.Is(err, io.EOF) {
+				t.Errorf("sent %v, %v; want the stream half-closed", got, err)
+			}
+			_ = stream.Send(committed(1, []*discoveryv1.Resource{a}, a))
+			return forever(stream)
+		}}}
+		var n network
+		defer n.serve("cp:1", server)()
+		k := &keeper{}
+		cfg := n.config(k, "cp:1")
+		cfg.Observe = true
+		s, stop := start(t, cfg)
+		synctest.Wait()
+		if len(k.copy()) != 1 || !s.Status().Connected {
+			t.Errorf("holds %v, status %+v", k.copy(), s.Status())
+		}
+		if s.Acknowledge(Result{}) {
+			t.Error("acknowledged when asked to")
+		}
+		stop()
 	})
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/portolan-net/portolan/agent/internal/dataplane"
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 )
 
@@ -34,18 +35,20 @@ const (
 // Cleaner deletes conntrack entries apart from whoever asks for it: a dump of a
 // large table takes a while. It is safe for concurrent use.
 type Cleaner struct {
-	logger hclog.Logger
-	// deleted is told how many entries a run deleted.
-	deleted func(entries uint, err error)
+	logger  hclog.Logger
+	observe Observe
 
 	mu      sync.Mutex
 	pending ruleset.Serving
 	wake    chan struct{}
 }
 
+// Observe is told how many entries of a family a run deleted, and how long it took.
+type Observe func(family dataplane.Family, entries uint, took time.Duration)
+
 // New returns a cleaner; Run makes it work.
-func New(logger hclog.Logger, deleted func(uint, error)) *Cleaner {
-	return &Cleaner{logger: logger, deleted: deleted, wake: make(chan struct{}, 1)}
+func New(logger hclog.Logger, observe Observe) *Cleaner {
+	return &Cleaner{logger: logger, observe: observe, wake: make(chan struct{}, 1)}
 }
 
 // Clean asks for entries of the given frontends to be looked at. Requests that
@@ -78,30 +81,35 @@ func (c *Cleaner) Run(ctx context.Context) error {
 		serving := c.pending
 		c.pending = nil
 		c.mu.Unlock()
-		entries, err := Remove(ctx, serving)
+		entries, err := Remove(ctx, serving, c.observe)
 		if err != nil {
 			c.logger.Warn("cannot remove connections to UDP endpoints that have gone; their clients may wait in vain", "error", err)
 		} else if entries > 0 {
 			c.logger.Debug("removed connections to UDP endpoints that have gone", "entries", entries)
 		}
-		c.deleted(entries, err)
 	}
 }
 
+// netfilter has the families by their numbers.
+var netfilter = map[dataplane.Family]netlink.InetFamily{dataplane.IPv4: unix.AF_INET, dataplane.IPv6: unix.AF_INET6}
+
 // Remove deletes the entries of frontends whose answers come from something that
-// does not serve them, and returns how many.
-func Remove(ctx context.Context, serving ruleset.Serving) (uint, error) {
+// does not serve them, and returns how many. A family without such frontends is not
+// looked at.
+func Remove(ctx context.Context, serving ruleset.Serving, observe Observe) (uint, error) {
 	var total uint
 	var errs []error
-	for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
-		filter := stale{serving: serving.Family(family == unix.AF_INET6)}
+	for _, family := range []dataplane.Family{dataplane.IPv4, dataplane.IPv6} {
+		filter := stale{serving: serving.Family(family == dataplane.IPv6)}
 		if len(filter.serving) == 0 {
 			continue
 		}
-		entries, err := removeFamily(ctx, family, filter)
+		begun := time.Now()
+		entries, err := removeFamily(ctx, netfilter[family], filter)
+		observe(family, entries, time.Since(begun))
 		total += entries
 		if err != nil {
-			errs = append(errs, fmt.Errorf("conntrack of %s: %w", map[netlink.InetFamily]string{unix.AF_INET: "IPv4", unix.AF_INET6: "IPv6"}[family], err))
+			errs = append(errs, fmt.Errorf("conntrack of %s: %w", family, err))
 		}
 	}
 	return total, errors.Join(errs...)

@@ -3,6 +3,7 @@ package conntrack
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/portolan-net/portolan/agent/internal/dataplane"
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 	"github.com/portolan-net/portolan/test/netns"
 )
@@ -93,11 +95,20 @@ func TestOnlyUDPEntriesOfFrontendsThatNothingServesAreDeleted(t *testing.T) {
 	for i, e := range entries {
 		enter(t, e, uint16(40000+i))
 	}
+	observed := map[dataplane.Family]uint{}
 	deleted, err := Remove(t.Context(), serving(map[string][]string{
 		"10.96.0.53:53": {"10.244.1.1:5353", "10.244.2.2:5353"}, "[fd00:96::53]:53": {"[fd00:10:244:1::1]:5353"},
-	}))
+	}), func(family dataplane.Family, entries uint, took time.Duration) {
+		observed[family] += entries
+		if took <= 0 {
+			t.Errorf("%s took %s", family, took)
+		}
+	})
 	if err != nil || deleted != 4 {
 		t.Errorf("deleted %d, %v; want 4", deleted, err)
+	}
+	if want := map[dataplane.Family]uint{dataplane.IPv4: 3, dataplane.IPv6: 1}; !maps.Equal(observed, want) {
+		t.Errorf("observed %v, want %v", observed, want)
 	}
 	want := []string{
 		"17 10.244.9.9:5353 10.244.9.9:5353",
@@ -118,9 +129,9 @@ func TestTheCleanerWorksApartAndMergesRequests(t *testing.T) {
 	enter(t, entry{unix.IPPROTO_UDP, "10.96.0.1:53", "10.244.9.9:53"}, 40000)
 	enter(t, entry{unix.IPPROTO_UDP, "10.96.0.2:53", "10.244.9.9:53"}, 40001)
 	runs := make(chan uint, 4)
-	cleaner := New(hclog.NewNullLogger(), func(entries uint, err error) {
-		if err != nil {
-			t.Error(err)
+	cleaner := New(hclog.NewNullLogger(), func(family dataplane.Family, entries uint, _ time.Duration) {
+		if family != dataplane.IPv4 {
+			t.Errorf("looked at %s, which nobody asked about", family)
 		}
 		runs <- entries
 	})

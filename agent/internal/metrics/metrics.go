@@ -1,156 +1,154 @@
 package metrics
 
 import (
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/portolan-net/portolan/agent/internal/dataplane"
+	"github.com/portolan-net/portolan/agent/internal/health"
 	"github.com/portolan-net/portolan/agent/internal/reconcile"
+	"github.com/portolan-net/portolan/agent/internal/state"
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	"github.com/portolan-net/portolan/api/subscribe"
 )
 
-// Metrics is the agent's metrics registry and health. It implements
-// reconcile.Observer and is safe for concurrent use.
+// Config says what metrics are of.
+type Config struct {
+	// Status tells how the subscription stands.
+	Status  func() subscribe.Status
+	Version string
+	Now     func() time.Time
+}
+
+// Metrics is the agent's metrics registry, and its health, which is told the same.
+// It implements reconcile.Observer and is safe for concurrent use.
 type Metrics struct {
 	Registry *prometheus.Registry
+	Health   *health.Tracker
+	own      own
+	kube     kubeProxy
 	now      func() time.Time
 
-	applies     *prometheus.HistogramVec
-	failures    prometheus.Counter
-	repairs     prometheus.Counter
-	frontends   prometheus.Counter
-	lastApplied prometheus.Gauge
-	rejected    prometheus.Gauge
-	checkpoints *prometheus.CounterVec
-	conntrack   prometheus.Counter
-
-	mu sync.Mutex
-	// queuedAt is when the oldest change that is not in the kernel was queued; zero
-	// if there is none.
-	queuedAt, appliedAt time.Time
-	// ineligible says why load balancers should not send to this node.
-	ineligible string
+	mu      sync.Mutex
+	pending pending
+	config  *state.NodeConfig
 }
 
 var _ reconcile.Observer = (*Metrics)(nil)
 
-// New returns metrics of an agent whose subscription has the given status.
-func New(status func() subscribe.Status, version string, now func() time.Time) *Metrics {
+var families = []dataplane.Family{dataplane.IPv4, dataplane.IPv6}
+
+// New returns the metrics of an agent that starts now.
+func New(config Config) *Metrics {
 	m := &Metrics{
-		Registry: prometheus.NewRegistry(), now: now,
-		applies: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "portolan_agent_apply_duration_seconds", Help: "Time to compute and commit a change to the kernel, by scope: change or whole.",
-			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 18),
-		}, []string{"scope"}),
-		failures: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "portolan_agent_apply_failures_total", Help: "Attempts to change the kernel that failed; the rules before stayed in force."}),
-		repairs: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "portolan_agent_repairs_total", Help: "Replacements of all rules because somebody else had changed them."}),
-		frontends: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "portolan_agent_changed_frontends_total", Help: "Frontends (address, protocol, port) written to the kernel."}),
-		lastApplied: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "portolan_agent_last_applied_timestamp_seconds", Help: "When the kernel was last brought up to date."}),
-		rejected: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "portolan_agent_rejected_resources", Help: "Resources that cannot be used now; their last good state is in force."}),
-		checkpoints: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "portolan_agent_checkpoints_total", Help: "Checkpoints written to disk, by result: ok or error."}, []string{"result"}),
-		conntrack: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "kubeproxy_conntrack_reconciler_deleted_entries_total", Help: "Conntrack entries deleted because their UDP endpoint does not serve any more."}),
+		Registry: prometheus.NewRegistry(), Health: health.New(config.Now),
+		own: newOwn(config.Version), kube: newKubeProxy(),
+		now: config.Now, pending: newPending(config.Now()),
 	}
-	m.Registry.MustRegister(m.applies, m.failures, m.repairs, m.frontends, m.lastApplied, m.rejected, m.checkpoints, m.conntrack,
-		subscriptionCollector{status}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	build := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "portolan_agent_build_info", Help: "Always 1; the label says which version runs.", ConstLabels: prometheus.Labels{"version": version}})
-	build.Set(1)
-	m.Registry.MustRegister(build)
+	m.Registry.MustRegister(m.own.collectors()...)
+	m.Registry.MustRegister(m.kube.collectors()...)
+	m.Registry.MustRegister(subscriptionCollector{config.Status},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
-// Queued notes that something is to be applied.
-func (m *Metrics) Queued() {
+// Queued notes a transaction that is to be applied.
+func (m *Metrics) Queued(tx *subscribe.Transaction) {
+	m.Health.Queued()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.queuedAt.IsZero() {
-		m.queuedAt = m.now()
+	services, endpoints := m.pending.queue(tx)
+	m.kube.serviceChanges.Add(float64(services))
+	m.kube.endpointChanges.Add(float64(endpoints))
+	m.showPending()
+	for _, family := range families {
+		m.kube.lastQueued.WithLabelValues(string(family)).Set(seconds(m.now()))
 	}
 }
 
-// Applied notes an attempt to change the kernel.
+func (m *Metrics) showPending() {
+	m.kube.servicesPending.Set(float64(m.pending.services))
+	m.kube.endpointsPending.Set(float64(m.pending.endpoints))
+}
+
+// Applied notes an attempt to bring the kernel's rules of a family up to date.
 func (m *Metrics) Applied(a reconcile.Attempt) {
+	m.Health.Applied(a.Family, a.Err)
+	m.kube.attempted(a)
 	if a.Err != nil {
-		m.failures.Inc()
-		m.Queued()
+		m.own.failures.WithLabelValues(string(a.Family)).Inc()
 		return
 	}
-	if a.Repair {
-		m.repairs.Inc()
-	}
-	scope := "change"
-	if a.Whole {
-		scope = "whole"
-	}
-	m.applies.WithLabelValues(scope).Observe(a.Duration.Seconds())
-	m.frontends.Add(float64(a.Frontends))
+	m.own.applied(a, m.now())
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.queuedAt, m.appliedAt = time.Time{}, m.now()
-	m.lastApplied.Set(float64(m.appliedAt.UnixNano()) / float64(time.Second))
+	for _, triggered := range m.pending.applied(a.Family) {
+		m.kube.programmed(a.Family, m.now().Sub(triggered))
+	}
+	m.showPending()
+	m.kube.synced(a, m.now())
 }
 
-// Rejected notes what is rejected now.
-func (m *Metrics) Rejected(list []*discoveryv1.RejectedResource) { m.rejected.Set(float64(len(list))) }
+// Collected notes an attempt to remove from the kernel what changes had left there.
+func (m *Metrics) Collected(family dataplane.Family, err error) {
+	if err != nil {
+		m.kube.cleanupFailures.WithLabelValues(string(family)).Inc()
+	}
+}
 
-// Eligible notes why load balancers should not send to this node; empty if they
-// may.
-func (m *Metrics) Eligible(why string) {
+// Rejected notes what is rejected now: it will not be in the kernel.
+func (m *Metrics) Rejected(list []*discoveryv1.RejectedResource) {
+	m.own.rejected.Set(float64(len(list)))
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.ineligible = why
+	m.pending.reject(list)
+}
+
+// Configured notes the node's configuration; nil if the Node is gone.
+func (m *Metrics) Configured(config *state.NodeConfig) {
+	m.Health.Configured(config)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.config = config
+}
+
+// NodeConfig returns the configuration in force, or nil.
+func (m *Metrics) NodeConfig() *state.NodeConfig {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.config
 }
 
 // Checkpointed notes an attempt to write a checkpoint.
 func (m *Metrics) Checkpointed(_ int, err error) {
+	result := "ok"
 	if err != nil {
-		m.checkpoints.WithLabelValues("error").Inc()
-		return
+		result = "error"
 	}
-	m.checkpoints.WithLabelValues("ok").Inc()
+	m.own.checkpoints.WithLabelValues(result).Inc()
 }
 
-// Conntrack notes a run over the connection table.
-func (m *Metrics) Conntrack(entries uint, _ error) { m.conntrack.Add(float64(entries)) }
-
-// subscriptionCollector exports a subscription's status as it is when asked.
-type subscriptionCollector struct{ status func() subscribe.Status }
-
-var (
-	connectedDesc  = prometheus.NewDesc("portolan_agent_connected", "1 while a control plane is connected.", nil, nil)
-	revisionDesc   = prometheus.NewDesc("portolan_agent_revision", "Revision of the last transaction, as the sending replica counts.", nil, nil)
-	txDesc         = prometheus.NewDesc("portolan_agent_transactions_total", "Transactions received whole.", nil, nil)
-	reconnectsDesc = prometheus.NewDesc("portolan_agent_reconnects_total", "Streams after the first one.", nil, nil)
-	mismatchDesc   = prometheus.NewDesc("portolan_agent_digest_mismatches_total", "Transactions after which the content was not what the control plane said.", nil, nil)
-)
-
-// Describe implements prometheus.Collector.
-func (c subscriptionCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{connectedDesc, revisionDesc, txDesc, reconnectsDesc, mismatchDesc} {
-		ch <- d
-	}
+// Conntrack notes a run over the connection table of a family.
+func (m *Metrics) Conntrack(family dataplane.Family, entries uint, took time.Duration) {
+	m.kube.conntrackDuration.WithLabelValues(string(family)).Observe(took.Seconds())
+	m.kube.conntrackDeleted.WithLabelValues(string(family)).Add(float64(entries))
 }
 
-// Collect implements prometheus.Collector.
-func (c subscriptionCollector) Collect(ch chan<- prometheus.Metric) {
-	s := c.status()
-	connected := 0.0
-	if s.Connected {
-		connected = 1
+// Sysctls notes how many kernel settings could not be made.
+func (m *Metrics) Sysctls(failures int) { m.own.sysctlFailures.Set(float64(failures)) }
+
+// Probed notes an answer to /healthz or /livez.
+func (m *Metrics) Probed(probe health.Probe, code int) {
+	counter := m.kube.healthz
+	if probe == health.Livez {
+		counter = m.kube.livez
 	}
-	ch <- prometheus.MustNewConstMetric(connectedDesc, prometheus.GaugeValue, connected)
-	ch <- prometheus.MustNewConstMetric(revisionDesc, prometheus.GaugeValue, float64(s.Revision))
-	ch <- prometheus.MustNewConstMetric(txDesc, prometheus.CounterValue, float64(s.Transactions))
-	ch <- prometheus.MustNewConstMetric(reconnectsDesc, prometheus.CounterValue, float64(s.Reconnects))
-	ch <- prometheus.MustNewConstMetric(mismatchDesc, prometheus.CounterValue, float64(s.DigestMismatches))
+	counter.WithLabelValues(strconv.Itoa(code)).Inc()
 }
+
+// seconds is a time as metrics have it.
+func seconds(t time.Time) float64 { return float64(t.UnixNano()) / float64(time.Second) }

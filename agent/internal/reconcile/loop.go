@@ -57,35 +57,6 @@ type Config struct {
 	Now            func() time.Time
 }
 
-// Observer is told what the loop does, for metrics and health.
-type Observer interface {
-	// Queued is called when there is something to apply.
-	Queued()
-	// Applied is called after each attempt to bring the kernel's rules of one family
-	// up to date; with no changes it is none but in name.
-	Applied(Attempt)
-	// Rejected is called with all resources that are currently rejected.
-	Rejected([]*discoveryv1.RejectedResource)
-	// Eligible is called with why load balancers should not send to this node;
-	// empty if they may.
-	Eligible(why string)
-	// Checkpointed is called after each attempt to write a checkpoint.
-	Checkpointed(bytes int, err error)
-}
-
-// Attempt describes one attempt to change the kernel's rules of one family.
-type Attempt struct {
-	Family dataplane.Family
-	// Whole is set if everything was replaced.
-	Whole bool
-	// Repair is set if that was because somebody else had changed the rules.
-	Repair bool
-	// Frontends is how many changed; with Whole, how many there are.
-	Frontends int
-	Duration  time.Duration
-	Err       error
-}
-
 // Loop is the agent's reconciler. It implements subscribe.Handler.
 type Loop struct {
 	Config
@@ -328,7 +299,7 @@ func (l *Loop) lookForOthers(ctx context.Context) error {
 // take puts a transaction into force.
 func (l *Loop) take(ctx context.Context, tx *subscribe.Transaction) subscribe.Result {
 	l.told = true
-	l.Observer.Queued()
+	l.Observer.Queued(tx)
 	l.forget(tx)
 	dirty, rejected := l.state.Apply(tx.Resources, tx.Removed)
 	l.dirty.Merge(dirty)
@@ -336,7 +307,6 @@ func (l *Loop) take(ctx context.Context, tx *subscribe.Transaction) subscribe.Re
 	l.noteRejected(rejected)
 	l.noteConfig()
 	_ = l.sync(ctx)
-	l.Observer.Rejected(l.rejections())
 	return l.result()
 }
 
@@ -350,10 +320,10 @@ func (l *Loop) noteConfig() {
 	switch {
 	case !missing:
 		l.configured = true
-		l.Observer.Eligible(l.state.Config().Ineligible)
+		l.Observer.Configured(l.state.Config())
 		l.setSysctls(l.state.Config().Conntrack)
 	case l.configured:
-		l.Observer.Eligible("the Node is gone")
+		l.Observer.Configured(nil)
 	}
 }
 
@@ -401,7 +371,9 @@ func (l *Loop) tryAgain(ctx context.Context) {
 func (l *Loop) collectSpares(ctx context.Context) {
 	l.collecting = false
 	for _, p := range l.planes {
-		if _, err := p.Collect(ctx); err != nil {
+		_, err := p.Collect(ctx)
+		l.Observer.Collected(p.Family(), err)
+		if err != nil {
 			l.fail(p, err)
 		}
 	}

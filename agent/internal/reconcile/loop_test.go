@@ -44,10 +44,11 @@ type rig struct {
 	serving    []ruleset.Serving
 	checks     []ruleset.HealthCheck
 	sysctls    []uint32
+	collected  map[dataplane.Family]error
 }
 
 func newRig(t *testing.T, plane *fake.Plane, path string) *rig {
-	r := &rig{t: t, plane: plane, plane6: fake.New(dataplane.IPv6), path: path, addresses: make(chan struct{}, 1), done: make(chan error, 1)}
+	r := &rig{t: t, plane: plane, plane6: fake.New(dataplane.IPv6), path: path, collected: map[dataplane.Family]error{}, addresses: make(chan struct{}, 1), done: make(chan error, 1)}
 	var restored *state.State
 	var header state.Checkpoint
 	if path != "" {
@@ -104,7 +105,8 @@ func (r *rig) acknowledge(result subscribe.Result) bool {
 	return true
 }
 
-func (r *rig) Queued()                                  {}
+func (r *rig) Queued(*subscribe.Transaction)            {}
+func (r *rig) Collected(f dataplane.Family, err error)  { r.collected[f] = err }
 func (r *rig) Rejected([]*discoveryv1.RejectedResource) {}
 func (r *rig) Applied(a Attempt) {
 	r.mu.Lock()
@@ -113,10 +115,13 @@ func (r *rig) Applied(a Attempt) {
 		r.repairs++
 	}
 }
-func (r *rig) Eligible(why string) {
+func (r *rig) Configured(config *state.NodeConfig) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.ineligible = why
+	r.ineligible = "the Node is gone"
+	if config != nil {
+		r.ineligible = config.Ineligible
+	}
 }
 func (r *rig) Checkpointed(_ int, err error) {
 	r.mu.Lock()

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/portolan-net/portolan/agent/internal/dataplane"
 	"github.com/portolan-net/portolan/agent/internal/state"
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+	"github.com/portolan-net/portolan/api/subscribe"
 )
 
 // Once makes the kernel hold exactly what the resources say, without a
@@ -24,8 +26,9 @@ func Once(ctx context.Context, config Config, resources []*discoveryv1.Resource)
 // nobody observes nothing.
 type nobody struct{}
 
-func (nobody) Queued()                                  {}
+func (nobody) Queued(*subscribe.Transaction)            {}
 func (nobody) Applied(Attempt)                          {}
+func (nobody) Collected(dataplane.Family, error)        {}
 func (nobody) Rejected([]*discoveryv1.RejectedResource) {}
-func (nobody) Eligible(string)                          {}
+func (nobody) Configured(*state.NodeConfig)             {}
 func (nobody) Checkpointed(int, error)                  {}

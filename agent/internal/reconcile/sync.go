@@ -32,11 +32,13 @@ func (l *Loop) sync(ctx context.Context) error {
 	}
 	changes := l.table.Update(maps.Keys(names), l.view)
 	l.dirty = state.Dirty{}
+	l.Observer.Rejected(l.rejections())
 
 	recovering, whole := l.retryAfter > 0, l.behind()
+	computing := l.Now().Sub(begun)
 	l.failure = nil
 	for _, p := range l.planes {
-		l.update(ctx, p, &changes, begun)
+		l.update(ctx, p, &changes, computing)
 	}
 	l.took = l.Now().Sub(begun)
 	l.follow(names, changes.HealthChecks || whole, changes.LocalhostPorts || whole)
@@ -52,8 +54,10 @@ func (l *Loop) sync(ctx context.Context) error {
 	return nil
 }
 
-// update brings one family up to date, or arranges for another attempt.
-func (l *Loop) update(ctx context.Context, p *plane, changes *ruleset.Changes, begun time.Time) {
+// update brings one family up to date, after what to do was computed for both, or
+// arranges for another attempt.
+func (l *Loop) update(ctx context.Context, p *plane, changes *ruleset.Changes, computing time.Duration) {
+	begun := l.Now()
 	attempt := Attempt{Family: p.Family(), Whole: p.whole, Repair: p.repairing}
 	is6 := p.Family() == dataplane.IPv6
 	switch {
@@ -64,7 +68,7 @@ func (l *Loop) update(ctx context.Context, p *plane, changes *ruleset.Changes, b
 		attempt.Frontends = changes.Len(is6)
 		attempt.Err = p.Apply(ctx, changes)
 	}
-	attempt.Duration = l.Now().Sub(begun)
+	attempt.NoLocal, attempt.Duration = l.table.NoLocal(is6), computing+l.Now().Sub(begun)
 	l.Observer.Applied(attempt)
 	if attempt.Err != nil {
 		l.fail(p, attempt.Err)

@@ -22,7 +22,8 @@ type rules struct {
 	clusterIPs []netip.Addr
 	hairpins   []Hairpin
 	// lists remembers the slot order of every list of backends.
-	lists map[listKey][]netip.AddrPort
+	lists   map[listKey][]netip.AddrPort
+	noLocal byFamily
 }
 
 // listKey identifies a list of backends of a Service.
@@ -54,6 +55,7 @@ func (r *rules) addPort(view View, env Environment, old *rules, clusterIP netip.
 	is6 := clusterIP.Is6()
 	cluster := r.list(old, listKey{port.Name, port.Protocol, is6, false}, clusterEndpoints(view, port, is6))
 	local := r.list(old, listKey{port.Name, port.Protocol, is6, true}, localEndpoints(view, port, is6))
+	r.noLocal.of(is6).count(view, len(cluster), len(local))
 	for _, endpoint := range local {
 		r.hairpins = append(r.hairpins, Hairpin{port.Protocol, endpoint})
 	}

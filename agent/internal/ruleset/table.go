@@ -20,6 +20,7 @@ type Table struct {
 	checks     perService[HealthCheck]
 	localhost  perService[LocalhostPort]
 	budget     budget
+	noLocal    byFamily
 }
 
 // NewTable returns an empty table.
@@ -123,6 +124,7 @@ func (t *Table) Update(names iter.Seq[string], view func(name string) View) Chan
 		}
 		clusterIPs.add(t.clusterIPs, next.clusterIPs)
 		hairpins.add(t.hairpins, next.hairpins)
+		t.noLocal.replace(old, next)
 		if len(next.clusterIPs) == 0 {
 			delete(t.services, name)
 		} else {

@@ -273,6 +273,9 @@ func compareTables(t *rapid.T, anew, table *Table, followed map[Key]*Frontend, h
 			t.Fatalf("%v belongs to %s, anew to %s", key, got.Service, want.Service)
 		}
 	}
+	if anew.noLocal != table.noLocal {
+		t.Fatalf("ports without local endpoint %v, anew %v", table.noLocal, anew.noLocal)
+	}
 	if !maps.Equal(counted2set(anew.hairpins), hairpins) || !maps.Equal(counted2set(anew.clusterIPs), clusterIPs) {
 		t.Fatalf("hairpins %v, cluster IPs %v; anew %v, %v", hairpins, clusterIPs, anew.hairpins, anew.clusterIPs)
 	}

@@ -107,19 +107,23 @@ func encodeGroups(groups []Group) []*discoveryv1.EndpointGroup {
 }
 
 func encodeNodeConfig(c *NodeConfig) *discoveryv1.Resource {
+	return &discoveryv1.Resource{Name: c.Name, Version: c.Version, Body: &discoveryv1.Resource_NodeConfig{NodeConfig: c.Proto()}}
+}
+
+// Proto returns the wire form.
+func (c *NodeConfig) Proto() *discoveryv1.NodeConfig {
 	addresses := []string{"primary"}
 	if !c.NodePortPrimary {
 		addresses = prefixTexts(c.NodePortCIDRs)
 	}
-	return &discoveryv1.Resource{Name: c.Name, Version: c.Version, Body: &discoveryv1.Resource_NodeConfig{
-		NodeConfig: &discoveryv1.NodeConfig{
-			Mode: c.Mode, Zone: c.Zone, NodeIps: texts(c.NodeIPs), NodePortAddresses: addresses,
-			DetectLocal:   &discoveryv1.DetectLocal{Mode: c.Detect, Cidrs: prefixTexts(c.DetectCIDRs), Interface: c.DetectInterface},
-			MasqueradeAll: c.MasqueradeAll, MasqueradeBit: c.MasqueradeBit,
-			SyncPeriod: durationpb.New(c.SyncPeriod), MinSyncPeriod: durationpb.New(c.MinSyncPeriod),
-			Ipvs: c.IPVS, Conntrack: c.Conntrack, Ineligible: c.Ineligible,
-			LocalhostNodePorts: c.LocalhostNodePorts,
-		}}}
+	return &discoveryv1.NodeConfig{
+		Mode: c.Mode, Zone: c.Zone, NodeIps: texts(c.NodeIPs), NodePortAddresses: addresses,
+		DetectLocal:   &discoveryv1.DetectLocal{Mode: c.Detect, Cidrs: prefixTexts(c.DetectCIDRs), Interface: c.DetectInterface},
+		MasqueradeAll: c.MasqueradeAll, MasqueradeBit: c.MasqueradeBit,
+		SyncPeriod: durationpb.New(c.SyncPeriod), MinSyncPeriod: durationpb.New(c.MinSyncPeriod),
+		Ipvs: c.IPVS, Conntrack: c.Conntrack, Ineligible: c.Ineligible,
+		LocalhostNodePorts: c.LocalhostNodePorts,
+	}
 }
 
 func encodeClusterConfig(c *ClusterConfig) *discoveryv1.Resource {

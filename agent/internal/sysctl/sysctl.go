@@ -6,6 +6,7 @@ package sysctl
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -39,16 +40,21 @@ type setting struct {
 	atLeast bool
 }
 
-// Apply sets what the configuration asks for. It tries everything and returns all
-// errors; nil asks for nothing.
-func (t Tree) Apply(config *discoveryv1.Conntrack) error {
-	var errs []error
+// Apply sets what the configuration asks for; nil asks for nothing. It tries
+// everything, whatever fails.
+func (t Tree) Apply(config *discoveryv1.Conntrack) Report {
+	var report Report
 	for _, s := range t.settings(config) {
-		if err := t.write(s); err != nil {
-			errs = append(errs, err)
+		switch before, changed, err := t.write(s); {
+		case err != nil:
+			report.Failures = append(report.Failures, err)
+		case changed:
+			report.Set = append(report.Set, Change{Path: s.path, Before: before, After: s.value})
+		default:
+			report.Right++
 		}
 	}
-	return errors.Join(errs...)
+	return report
 }
 
 func (t Tree) settings(config *discoveryv1.Conntrack) []setting {
@@ -85,21 +91,31 @@ func (t Tree) limit(config *discoveryv1.Conntrack) int {
 	return max(int(config.GetMin()), min(int(config.GetMaxPerCore())*t.CPUs, maxConntrack))
 }
 
-func (t Tree) write(s setting) error {
+// write makes a setting, if it is not made, and returns what it was.
+func (t Tree) write(s setting) (before int, changed bool, err error) {
 	path := filepath.Join(t.Root, s.path)
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("reading %s: %w", s.path, err)
+		return 0, false, fmt.Errorf("setting %s to %d: %w", s.path, s.value, cause(err))
 	}
-	now, err := strconv.Atoi(strings.TrimSpace(string(content)))
+	before, err = strconv.Atoi(strings.TrimSpace(string(content)))
 	if err != nil {
-		return fmt.Errorf("%s holds %q: expected a number", s.path, strings.TrimSpace(string(content)))
+		return 0, false, fmt.Errorf("setting %s to %d: it holds %q: expected a number", s.path, s.value, strings.TrimSpace(string(content)))
 	}
-	if now == s.value || s.atLeast && now > s.value {
-		return nil
+	if before == s.value || s.atLeast && before > s.value {
+		return before, false, nil
 	}
 	if err := os.WriteFile(path, []byte(strconv.Itoa(s.value)), 0); err != nil {
-		return fmt.Errorf("setting %s from %d to %d: %w", s.path, now, s.value, err)
+		return before, false, fmt.Errorf("setting %s to %d (it is %d): %w", s.path, s.value, before, cause(err))
 	}
-	return nil
+	return before, true, nil
+}
+
+// cause is an error without the path, which is said already.
+func cause(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }

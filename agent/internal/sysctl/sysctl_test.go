@@ -63,7 +63,7 @@ func TestApply(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			at := tree(t)
-			if err := at.Apply(test.config); err != nil {
+			if err := at.Apply(test.config).Err(); err != nil {
 				t.Fatal(err)
 			}
 			want := maps.Clone(defaults)
@@ -84,24 +84,64 @@ func TestWhatIsRightIsNotWritten(t *testing.T) {
 	if err := os.WriteFile(file, []byte("86400\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := at.Apply(&discoveryv1.Conntrack{TcpEstablishedTimeout: durationpb.New(24 * time.Hour)}); err != nil {
-		t.Fatal(err)
+	report := at.Apply(&discoveryv1.Conntrack{TcpEstablishedTimeout: durationpb.New(24 * time.Hour)})
+	if report.Err() != nil || report.Right != 1 || len(report.Set) != 0 {
+		t.Fatalf("report %+v", report)
 	}
 	if content, _ := os.ReadFile(file); string(content) != "86400\n" {
 		t.Errorf("rewritten as %q", content)
 	}
 }
 
-func TestAnErrorNamesTheFileAndStopsNothing(t *testing.T) {
-	at := tree(t)
-	if err := os.Remove(filepath.Join(at.Root, established)); err != nil {
-		t.Fatal(err)
+func TestAFailureNamesFileValueAndWhatItWasAndStopsNothing(t *testing.T) {
+	breaks := map[string]struct {
+		with func(t *testing.T, file string)
+		want string
+	}{
+		"a file that is missing": {func(t *testing.T, file string) {
+			if err := os.Remove(file); err != nil {
+				t.Fatal(err)
+			}
+		}, "setting " + established + " to 3600: no such file or directory"},
+		"a file that holds no number": {func(t *testing.T, file string) {
+			if err := os.WriteFile(file, []byte("soon\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "setting " + established + ` to 3600: it holds "soon": expected a number`},
 	}
-	err := at.Apply(&discoveryv1.Conntrack{TcpEstablishedTimeout: durationpb.New(time.Hour), TcpBeLiberal: true})
-	if err == nil || !strings.Contains(err.Error(), established) {
-		t.Errorf("error %v, want one that names %s", err, established)
+	for name, broken := range breaks {
+		t.Run(name, func(t *testing.T) {
+			at := tree(t)
+			broken.with(t, filepath.Join(at.Root, established))
+			report := at.Apply(&discoveryv1.Conntrack{TcpEstablishedTimeout: durationpb.New(time.Hour), TcpBeLiberal: true})
+			if err := report.Err(); err == nil || err.Error() != broken.want || len(report.Failures) != 1 {
+				t.Errorf("error %v, want %s", err, broken.want)
+			}
+			if content, _ := os.ReadFile(filepath.Join(at.Root, liberal)); string(content) != "1" {
+				t.Errorf("the setting after the broken one is %q", content)
+			}
+		})
 	}
-	if content, _ := os.ReadFile(filepath.Join(at.Root, liberal)); string(content) != "1" {
-		t.Errorf("the setting after the broken one is %q", content)
+}
+
+// TestAReadOnlySettingIsNamedWithWhatItIs by a file that not even root can write.
+func TestAReadOnlySettingIsNamedWithWhatItIs(t *testing.T) {
+	_, _, err := Tree{Root: "/"}.write(setting{path: "proc/sys/kernel/random/entropy_avail", value: 1})
+	if err == nil || !strings.Contains(err.Error(), "setting proc/sys/kernel/random/entropy_avail to 1 (it is ") {
+		t.Errorf("error %v, want one that names file, value and what it is", err)
+	}
+}
+
+func TestAReportIsALine(t *testing.T) {
+	changes := []Change{{limit, 65536, 131072}, {buckets, 16384, 32768}}
+	for want, report := range map[string]Report{
+		"set nf_conntrack_max=131072 (was 65536), hashsize=32768 (was 16384)":                               {Set: changes},
+		"set nf_conntrack_max=131072 (was 65536), hashsize=32768 (was 16384); 2 more are as they should be": {Set: changes, Right: 2},
+		"nothing to set: 4 settings are as they should be":                                                  {Right: 4},
+		"no settings are configured":                                                                        {},
+	} {
+		if got := report.String(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }

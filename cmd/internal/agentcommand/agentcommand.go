@@ -11,8 +11,10 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"google.golang.org/grpc"
 
 	"github.com/portolan-net/portolan/agent"
@@ -29,8 +31,13 @@ type options struct {
 	checkpoint string
 	healthz    string
 	metrics    string
+	hardFail   bool
+	profiling  bool
 	maxService int
 	maxAll     int
+
+	initOnly    bool
+	initTimeout time.Duration
 }
 
 // New returns the command tree.
@@ -47,25 +54,38 @@ no access to the Kubernetes API. Control planes must be reachable without Servic
 and cluster DNS, which need the agent to work.
 
 When it stops, for whatever reason, the rules stay. "portolan-agent cleanup"
-removes them.`,
+removes them.
+
+With --init-only it does the one thing that needs more than CAP_NET_ADMIN, which is
+to set the kernel's connection tracking up, and ends: for an init container.`,
 		Example: `  portolan-agent --server 192.0.2.10:9440 --server 192.0.2.11:9440 \
     --tls-ca-file ca.crt --tls-cert-file node.crt --tls-key-file node.key`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return o.run(command) },
 	}
-	flags := command.Flags()
-	flags.StringVar(&o.node, "node", "", "name of this Node (default: the host name in lower case)")
-	flags.StringSliceVar(&o.servers, "server", nil, "address of a control plane, host:port; may be repeated (required)")
-	flags.StringVar(&o.checkpoint, "checkpoint-file", "/var/lib/portolan/checkpoint", "where the state is kept over reboots; empty means nowhere")
-	flags.StringVar(&o.healthz, "healthz-bind-address", "0.0.0.0:10256", "where to serve /healthz and /livez; empty means nowhere")
-	flags.StringVar(&o.metrics, "metrics-bind-address", "127.0.0.1:10249", "where to serve /metrics and /proxyMode; empty means nowhere")
-	flags.IntVar(&o.maxService, "max-service-elements", agent.DefaultMaxServiceElements, "Services that need more map elements keep what they have; 0 means no limit")
-	flags.IntVar(&o.maxAll, "max-elements", agent.DefaultMaxElements, "how many map elements all Services may need; 0 means no limit")
-	o.tls.Register(flags, "control planes")
-	o.logging.Register(flags)
+	o.register(command.Flags())
 	command.AddCommand(cleanupCommand())
 	return command
 }
+
+func (o *options) register(flags *pflag.FlagSet) {
+	flags.StringVar(&o.node, "node", "", "name of this Node (default: the host name in lower case)")
+	flags.StringSliceVar(&o.servers, "server", nil, "address of a control plane, host:port; may be repeated (required)")
+	flags.StringVar(&o.checkpoint, "checkpoint-file", "/var/lib/portolan/checkpoint", "where the state is kept over reboots; empty means nowhere")
+	flags.StringVar(&o.healthz, agent.HealthFlag, "0.0.0.0:10256", "where to serve /healthz and /livez; empty means nowhere")
+	flags.StringVar(&o.metrics, agent.MetricsFlag, "127.0.0.1:10249", "where to serve /metrics, /proxyMode, /configz, /flagz and /statusz; empty means nowhere")
+	flags.IntVar(&o.maxService, "max-service-elements", agent.DefaultMaxServiceElements, "Services that need more map elements keep what they have; 0 means no limit")
+	flags.IntVar(&o.maxAll, "max-elements", agent.DefaultMaxElements, "how many map elements all Services may need; 0 means no limit")
+	flags.BoolVar(&o.hardFail, "bind-address-hard-fail", false, "end if one of these addresses is taken, instead of trying again")
+	flags.BoolVar(&o.profiling, "profiling", false, "serve profiles at /debug/pprof, beside the metrics")
+	flags.BoolVar(&o.initOnly, "init-only", false, "set the kernel's connection tracking up as configured, say what was set, and end")
+	flags.DurationVar(&o.initTimeout, "init-timeout", defaultInitTimeout, "with --init-only, how long to wait for a control plane before the checkpoint's configuration is used")
+	o.tls.Register(flags, "control planes")
+	o.logging.Register(flags)
+}
+
+// defaultInitTimeout is long enough for a control plane that starts with the node.
+const defaultInitTimeout = 30 * time.Second
 
 // gcPercent keeps the heap small: an agent allocates little, and every node has
 // one.
@@ -86,13 +106,32 @@ func (o *options) run(command *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	return agent.Run(command.Context(), agent.Config{
+	config := agent.Config{
 		Node: o.node, Servers: o.servers, DialOptions: []grpc.DialOption{grpc.WithTransportCredentials(transport)},
-		CheckpointPath: o.checkpoint, MaxServiceElements: o.maxService, MaxElements: o.maxAll, HealthAddress: o.healthz, MetricsAddress: o.metrics,
+		CheckpointPath: o.checkpoint, MaxServiceElements: o.maxService, MaxElements: o.maxAll,
+		HealthAddress: o.healthz, MetricsAddress: o.metrics,
+		BindHardFail: o.hardFail, Profiling: o.profiling, Flags: values(command.Flags()),
 		Version: version.String(), Instance: instance(), Logger: logger,
-	})
+	}
+	if !o.initOnly {
+		return agent.Run(command.Context(), config)
+	}
+	line, err := agent.Init(command.Context(), config, o.initTimeout)
+	if err == nil {
+		fmt.Fprintln(command.OutOrStdout(), line)
+	}
+	return err
 }
 
+// values returns what every flag is set to.
+func values(flags *pflag.FlagSet) map[string]string {
+	all := map[string]string{}
+	flags.VisitAll(func(flag *pflag.Flag) { all[flag.Name] = flag.Value.String() })
+	delete(all, "help")
+	return all
+}
+
+// complete checks the options and fills in what is not given.
 func (o *options) complete() error {
 	if len(o.servers) == 0 {
 		return errors.New("--server: expected at least one address of a control plane, host:port")
@@ -105,20 +144,27 @@ func (o *options) complete() error {
 			return fmt.Errorf("--server %q: expected host:port: %w", server, err)
 		}
 	}
-	if o.node == "" {
-		name, err := os.Hostname()
-		if err != nil {
-			return fmt.Errorf("--node is not given and there is no host name: %w", err)
-		}
-		o.node = name
+	if err := errors.Join(checkAddress(agent.HealthFlag, o.healthz), checkAddress(agent.MetricsFlag, o.metrics)); err != nil {
+		return err
 	}
-	o.node = strings.ToLower(strings.TrimSpace(o.node))
+	var err error
+	if o.node, err = nodeName(o.node, os.Hostname); err != nil {
+		return err
+	}
 	if o.checkpoint == "" {
 		return nil
 	}
 	const ownerOnly = 0o700
 	if err := os.MkdirAll(filepath.Dir(o.checkpoint), ownerOnly); err != nil {
 		return fmt.Errorf("--checkpoint-file: expected a writable directory, or an empty flag: %w", err)
+	}
+	return nil
+}
+
+// checkAddress finds what no other try would mend.
+func checkAddress(flag, address string) error {
+	if _, _, err := net.SplitHostPort(address); address != "" && err != nil {
+		return fmt.Errorf("--%s %q: expected host:port, or nothing: %w", flag, address, err)
 	}
 	return nil
 }

@@ -162,6 +162,20 @@ func TestService(t *testing.T) {
 	}
 }
 
+// TestTheTriggerTimeGoesWithTheEndpoints: with those of its slice in every zone, and
+// with nothing else.
+func TestTheTriggerTimeGoesWithTheEndpoints(t *testing.T) {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 250_000_000, time.UTC)
+	timed := slice("s1", ready("10.0.0.1", "a", "z1"), ready("10.0.0.2", "b", "z2"))
+	timed.Triggered = at
+	for _, r := range Service(web(nil), []*model.Slice{timed, slice("s2", ready("10.0.0.3", "a", "z1"))}) {
+		got := r.Resource.GetLastChangeTriggerTime()
+		if of := r.Resource.GetEndpointSet() != nil && r.Resource.GetName() == "demo/s1"; of != (got != nil) || of && !got.AsTime().Equal(at) {
+			t.Errorf("%s %s of scope %+v was triggered at %v", resource.KindName(resource.KindOf(r.Resource)), r.Resource.GetName(), r.Scope, got)
+		}
+	}
+}
+
 func TestServiceBody(t *testing.T) {
 	service := web(func(s *model.Service) {
 		s.Created = time.Unix(77, 0)

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	"github.com/portolan-net/portolan/controlplane/internal/model"
 	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
@@ -53,28 +55,36 @@ func endpointSets(service *model.Service, slicesOf []*model.Slice, chosen []*sel
 	var resources []snapshot.Scoped
 	for _, slice := range slicesOf {
 		if groups := shared[slice.Key]; len(groups) > 0 {
-			resources = append(resources, endpointSet(service, slice.Key, snapshot.Scope{}, groups))
+			resources = append(resources, endpointSet(service, slice, snapshot.Scope{}, groups))
 		}
 	}
 	for _, zone := range namedZones(chosen) {
 		variant := groupsBySlice(chosen, func(s *selection) []member { return s.withDraining(s.decision.ForZone(zone)) })
 		for _, slice := range slicesOf {
 			if !equalGroups(shared[slice.Key], variant[slice.Key]) {
-				resources = append(resources, endpointSet(service, slice.Key, snapshot.Scope{Zone: zone}, variant[slice.Key]))
+				resources = append(resources, endpointSet(service, slice, snapshot.Scope{Zone: zone}, variant[slice.Key]))
 			}
 		}
 	}
 	return resources
 }
 
-func endpointSet(service *model.Service, slice model.Key, scope snapshot.Scope, groups []group) snapshot.Scoped {
+func endpointSet(service *model.Service, slice *model.Slice, scope snapshot.Scope, groups []group) snapshot.Scoped {
 	return snapshot.Scoped{Scope: scope, Resource: &discoveryv1.Resource{
-		Name: slice.String(),
+		Name:                  slice.String(),
+		LastChangeTriggerTime: triggerTime(slice),
 		Body: &discoveryv1.Resource_EndpointSet{EndpointSet: &discoveryv1.EndpointSet{
 			Service: service.String(),
 			Groups:  encodeGroups(groups),
 		}},
 	}}
+}
+
+func triggerTime(slice *model.Slice) *timestamppb.Timestamp {
+	if slice.Triggered.IsZero() {
+		return nil
+	}
+	return timestamppb.New(slice.Triggered)
 }
 
 // localEndpoints returns the LocalEndpoints of every node that has some of the

@@ -107,7 +107,7 @@ func TestStripDropsNothingThatIsRead(t *testing.T) {
 			if c.Uint32()%4 != 0 {
 				m.Labels[discoveryv1.LabelServiceName] = "web"
 			}
-			m.Annotations = map[string]string{objects.AnnotationScheduler: "rr", "big": "x"}
+			m.Annotations = map[string]string{objects.AnnotationScheduler: "rr", objects.AnnotationTriggered: "2026-03-01T12:00:00Z", "big": "x"}
 		},
 		func(s *corev1.ServiceSpec, c randfill.Continue) {
 			c.FillNoCustom(s)

@@ -42,14 +42,14 @@ func stripEndpoint(e *discoveryv1.Endpoint) {
 	}
 }
 
-// stripMeta keeps what identifies and orders objects, the labels, and our
-// annotation.
+// stripMeta keeps what identifies and orders objects, the labels, and the
+// annotations that are read.
 func stripMeta(m metav1.ObjectMeta, labels ...string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
 		Namespace: m.Namespace, Name: m.Name,
 		ResourceVersion: m.ResourceVersion, CreationTimestamp: m.CreationTimestamp,
 		Labels:      keep(m.Labels, labels...),
-		Annotations: keep(m.Annotations, objects.AnnotationScheduler),
+		Annotations: keep(m.Annotations, objects.AnnotationScheduler, objects.AnnotationTriggered),
 	}
 }
 

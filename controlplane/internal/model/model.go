@@ -124,6 +124,8 @@ type Slice struct {
 	Is6       bool
 	Ports     []SlicePort
 	Endpoints []Endpoint
+	// Triggered is when what made the endpoints change happened; zero if unknown.
+	Triggered time.Time
 }
 
 // ServiceKey returns the key of the owning Service.

@@ -2,6 +2,7 @@ package objects
 
 import (
 	"net/netip"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -12,6 +13,10 @@ import (
 
 // LabelHeadless marks a slice of a headless Service, whatever its value.
 const LabelHeadless = corev1.IsHeadlessService
+
+// AnnotationTriggered is where the EndpointSlice controller says when the change
+// happened that made it write the slice.
+const AnnotationTriggered = corev1.EndpointsLastChangeTriggerTime
 
 // Slice reads an EndpointSlice. Slices of no Service, of a headless Service and
 // of names instead of addresses are not used.
@@ -36,7 +41,22 @@ func Slice(in *discoveryv1.EndpointSlice) (*model.Slice, []model.Problem, error)
 		return nil, nil, err
 	}
 	out.Endpoints = endpoints(r, out.Is6, in.Endpoints)
+	out.Triggered = triggered(r, in.Annotations)
 	return out, r.problems(), nil
+}
+
+// triggered is in UTC, so that equal times are equal to reflect.DeepEqual.
+func triggered(r *report, annotations map[string]string) time.Time {
+	value, ok := annotations[AnnotationTriggered]
+	if !ok {
+		return time.Time{}
+	}
+	at, err := time.Parse(time.RFC3339Nano, value)
+	if err != nil {
+		r.skip("metadata.annotations["+AnnotationTriggered+"]", shorten(value), "expected a time as in RFC 3339; how long the change takes is not measured")
+		return time.Time{}
+	}
+	return at.UTC()
 }
 
 // slicePorts leaves out ports without a name or number: they match no port of a

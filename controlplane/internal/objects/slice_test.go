@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -52,6 +53,12 @@ func at(addresses ...string) func(*discoveryv1.EndpointSlice) {
 		for _, a := range addresses {
 			s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Addresses: []string{a}})
 		}
+	}
+}
+
+func triggered(at string) func(*discoveryv1.EndpointSlice) {
+	return func(s *discoveryv1.EndpointSlice) {
+		s.Annotations = map[string]string{corev1.EndpointsLastChangeTriggerTime: at}
 	}
 }
 
@@ -118,6 +125,16 @@ func TestSliceInForce(t *testing.T) {
 			want: func(*model.Slice) {}, problems: []string{
 				"endpoints[0].addresses[0]", "endpoints[2].addresses[0]", "endpoints[3].addresses[0]", "endpoints[4].addresses[0]", "endpoints[5].addresses[0]",
 			},
+		},
+		{
+			name: "when the change happened, whatever the time zone",
+			edit: triggered("2026-03-01T13:00:00.25+01:00"),
+			want: func(s *model.Slice) { s.Triggered = time.Date(2026, 3, 1, 12, 0, 0, 250_000_000, time.UTC) },
+		},
+		{
+			name: "a garbled time is skipped by name",
+			edit: triggered("yesterday"),
+			want: func(*model.Slice) {}, problems: []string{"metadata.annotations[endpoints.kubernetes.io/last-change-trigger-time]"},
 		},
 		{
 			name: "a slice may be empty",

@@ -124,6 +124,42 @@ func TestARoundCompilesWhatChangedAndNothingElse(t *testing.T) {
 	})
 }
 
+// TestATriggerTimeAloneSendsNothing: an annotation is no content.
+func TestATriggerTimeAloneSendsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t)
+		slice := func(second int, addresses ...string) *model.Slice {
+			s := &model.Slice{Key: model.Key{Namespace: "demo", Name: "a-1"}, Service: "a",
+				Ports: []model.SlicePort{{Protocol: model.TCP, Port: 8080}}, Triggered: time.Unix(int64(second), 0).UTC()}
+			for _, address := range addresses {
+				s.Endpoints = append(s.Endpoints, model.Endpoint{Addr: netip.MustParseAddr(address), Ready: true, Serving: true})
+			}
+			return s
+		}
+		set := func(s *model.Slice) *discoveryv1.Resource {
+			t.Helper()
+			r.objects.Update(func(tx *cluster.Tx) { tx.SetService(service("a", 80)); tx.SetSlice(s); tx.SetSynced() })
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			sent, err := r.snapshots.Current().View("").Get(resource.Name{Kind: discoveryv1.Kind_KIND_ENDPOINT_SET, Name: "demo/a-1"}).Decode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return sent
+		}
+		first := set(slice(1, "10.0.0.1"))
+		before := r.snapshots.Current()
+		same := set(slice(2, "10.0.0.1"))
+		if r.snapshots.Current() != before || same.GetVersion() != first.GetVersion() {
+			t.Errorf("revision %d, version %x; want %d, %x", r.snapshots.Current().Revision, same.GetVersion(), before.Revision, first.GetVersion())
+		}
+		changed := set(slice(3, "10.0.0.1", "10.0.0.2"))
+		if r.snapshots.Current().Revision != before.Revision+1 || changed.GetLastChangeTriggerTime().GetSeconds() != 3 {
+			t.Errorf("revision %d, triggered at %v", r.snapshots.Current().Revision, changed.GetLastChangeTriggerTime())
+		}
+	})
+}
+
 func TestPauseIsByCostAndBounded(t *testing.T) {
 	for cost, want := range map[time.Duration]time.Duration{
 		0: 0, time.Millisecond: 4 * time.Millisecond, 100 * time.Millisecond: 400 * time.Millisecond, time.Minute: time.Second,

@@ -181,6 +181,10 @@ func (p *Plane) Collect(context.Context) (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.calls.Collect++
+	if p.failure != nil {
+		p.known = false
+		return false, p.failure
+	}
 	collected := p.pending && p.seen
 	p.pending, p.seen = p.pending && !p.seen, true
 	return collected, nil
@@ -201,6 +205,9 @@ func (p *Plane) Disturbed(context.Context) (bool, error) {
 func (p *Plane) Cleanup(context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.failure != nil {
+		return p.failure
+	}
 	p.exists, p.known = false, false
 	clear(p.frontends)
 	return nil

@@ -1,5 +1,5 @@
-// Package kubeproxy compares package topology with kube-proxy's own choice of
-// endpoints.
+// Package kubeproxy compares with kube-proxy's own code: package topology with its
+// choice of endpoints, the list of metrics that the agent holds to with its metrics.
 package kubeproxy
 
 import (

@@ -1,5 +1,6 @@
-// The choice of endpoints compared with kube-proxy's own code: a module apart, so
-// that k8s.io/kubernetes never becomes a requirement of the product.
+// The choice of endpoints and the names of metrics compared with kube-proxy's own
+// code: a module apart, so that k8s.io/kubernetes never becomes a requirement of
+// the product.
 module github.com/portolan-net/portolan/controlplane/internal/topology/kubeproxy
 
 go 1.26.0
@@ -8,6 +9,7 @@ require (
 	github.com/portolan-net/portolan v0.0.0
 	k8s.io/api v0.36.3
 	k8s.io/apimachinery v0.36.3
+	k8s.io/component-base v0.36.3
 	k8s.io/kubernetes v1.36.3
 )
 
@@ -58,7 +60,6 @@ require (
 	k8s.io/apiextensions-apiserver v0.0.0 // indirect
 	k8s.io/apiserver v0.36.3 // indirect
 	k8s.io/client-go v0.36.3 // indirect
-	k8s.io/component-base v0.36.3 // indirect
 	k8s.io/component-helpers v0.0.0 // indirect
 	k8s.io/controller-manager v0.0.0 // indirect
 	k8s.io/klog/v2 v2.140.0 // indirect
