@@ -105,7 +105,9 @@ func Remove(ctx context.Context, serving ruleset.Serving, observe Observe) (uint
 			continue
 		}
 		begun := time.Now()
-		entries, err := removeFamily(ctx, netfilter[family], filter)
+		entries, err := again(ctx, func() (uint, error) {
+			return netlink.ConntrackDeleteFilters(netlink.ConntrackTable, netfilter[family], filter)
+		})
 		observe(family, entries, time.Since(begun))
 		total += entries
 		if err != nil {
@@ -115,12 +117,12 @@ func Remove(ctx context.Context, serving ruleset.Serving, observe Observe) (uint
 	return total, errors.Join(errs...)
 }
 
-// removeFamily repeats what the kernel interrupted; what a partial dump showed has
-// been deleted by then.
-func removeFamily(ctx context.Context, family netlink.InetFamily, filter stale) (total uint, err error) {
+// again repeats what the kernel interrupted (S120). What a partial dump showed has been
+// deleted by then.
+func again(ctx context.Context, remove func() (uint, error)) (total uint, err error) {
 	for range attempts {
 		var entries uint
-		entries, err = netlink.ConntrackDeleteFilters(netlink.ConntrackTable, family, filter)
+		entries, err = remove()
 		total += entries
 		if !errors.Is(err, netlink.ErrDumpInterrupted) && !errors.Is(err, unix.EINTR) {
 			return total, err

@@ -57,7 +57,7 @@ func unmarshalStrict(content []byte, into any) error {
 
 func convert(file *kubeproxyv1alpha1.KubeProxyConfiguration) (Config, error) {
 	config := Config{Settings: compile.DefaultSettings()}
-	for _, step := range []func(*kubeproxyv1alpha1.KubeProxyConfiguration, *Config) error{mode, bindAddress, nodePorts, detectLocal, masquerade, periods, ipvs, conntrack, featureGates} {
+	for _, step := range []func(*kubeproxyv1alpha1.KubeProxyConfiguration, *Config) error{mode, bindAddress, nodePorts, detectLocal, masquerade, periods, ipvs, conntrack, featureGates, ineffective, limits} {
 		if err := step(file, &config); err != nil {
 			return Config{}, err
 		}

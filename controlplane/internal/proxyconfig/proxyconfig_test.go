@@ -2,8 +2,12 @@ package proxyconfig
 
 import (
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
+
+	kubeproxyv1alpha1 "k8s.io/kube-proxy/config/v1alpha1"
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	"github.com/portolan-net/portolan/controlplane/internal/compile"
@@ -65,6 +69,11 @@ func TestErrorsNameFieldValueAndExpectation(t *testing.T) {
 		"a detector without its name": {"detectLocalMode: BridgeInterface", `detectLocal.bridgeInterface "": expected 1 to 15 characters`},
 		"a detector":                  {"detectLocalMode: Guess", `detectLocalMode "Guess": expected ClusterCIDR`},
 		"a negative conntrack limit":  {"conntrack: {min: -1}", "conntrack.min -1: expected at least 0"},
+		"an OOM score":                {"oomScoreAdj: 1001", "oomScoreAdj 1001: expected -1000 to 1000"},
+		"a negative period":           {"configSyncPeriod: -1s", "configSyncPeriod -1s: expected at least 0s"},
+		"a period of another mode":    {"ipvs: {syncPeriod: -1s}", "ipvs.syncPeriod -1s: expected at least 0s"},
+		"a health address":            {"healthzBindAddress: here:10256", `healthzBindAddress "here:10256": expected an address and port such as 0.0.0.0:10256`},
+		"a port":                      {"metricsBindAddress: 127.0.0.1:99999", `metricsBindAddress "127.0.0.1:99999": expected an address and port`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -89,6 +98,41 @@ func TestWhatHasNoEffectIsSaid(t *testing.T) {
 		if err != nil || len(config.Warnings) != 1 || !strings.Contains(config.Warnings[0], want) {
 			t.Errorf("%s: warnings %q, error %v, want %q", file, config.Warnings, err, want)
 		}
+	}
+}
+
+// TestEveryFieldHasAnEffectOrAWarning sets each field of the type by itself, so that one
+// that is new to it is not passed over in silence.
+func TestEveryFieldHasAnEffectOrAWarning(t *testing.T) {
+	effective := []string{
+		"TypeMeta", "BindAddress", "Mode", "NFTables", "IPVS", "DetectLocalMode", "DetectLocal", "ClusterCIDR", "NodePortAddresses",
+		"Conntrack", "FeatureGates", "IPTables", // Of which some fields have: see below.
+	}
+	fields := map[string]string{
+		"ClientConnection": "clientConnection: {qps: 5}", "Logging": "logging: {format: json}", "HostnameOverride": "hostnameOverride: a",
+		"HealthzBindAddress": "healthzBindAddress: 0.0.0.0:10256", "MetricsBindAddress": "metricsBindAddress: 127.0.0.1",
+		"BindAddressHardFail": "bindAddressHardFail: true", "EnableProfiling": "enableProfiling: true",
+		"ShowHiddenMetricsForVersion": "showHiddenMetricsForVersion: '1.35'", "Winkernel": "winkernel: {networkName: a}",
+		"OOMScoreAdj": "oomScoreAdj: -999", "ConfigSyncPeriod": "configSyncPeriod: 15m", "PortRange": "portRange: 1-2",
+		"WindowsRunAsService": "windowsRunAsService: true",
+	}
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[kubeproxyv1alpha1.KubeProxyConfiguration]()) {
+		if len(f.Index) > 1 || slices.Contains(effective, f.Name) {
+			continue
+		}
+		expectWarning(t, fields[f.Name], strings.SplitN(f.Tag.Get("json"), ",", 2)[0]+" has no effect here")
+	}
+	for _, field := range []string{"masqueradeAll: true", "masqueradeBit: 3", "localhostNodePorts: true", "syncPeriod: 30s", "minSyncPeriod: 1s"} {
+		name, _, _ := strings.Cut(field, ":")
+		expectWarning(t, "iptables: {"+field+"}", "iptables."+name+" has no effect here")
+	}
+}
+
+func expectWarning(t *testing.T, file, want string) {
+	t.Helper()
+	config, err := Decode([]byte(head + file + "\nclusterCIDR: 10.0.0.0/16\n"))
+	if err != nil || len(config.Warnings) != 1 || !strings.HasPrefix(config.Warnings[0], want) {
+		t.Errorf("%s: warnings %q, error %v, want %q", file, config.Warnings, err, want)
 	}
 }
 
