@@ -22,6 +22,8 @@ type ProxyConfig struct {
 	ProxyConfigPath string
 	// Mode overrides the file's: "nftables", or empty.
 	Mode string
+	// LocalhostNodePorts has agents serve node ports on loopback addresses too.
+	LocalhostNodePorts bool
 }
 
 // DefaultMaxServicePorts is how many ports a Service may have by default.
@@ -63,6 +65,7 @@ func (c ProxyConfig) decode(content []byte) (compile.Settings, []string, error) 
 			return compile.Settings{}, nil, fmt.Errorf("kube-proxy configuration %s: %w", c.ProxyConfigPath, err)
 		}
 	}
+	config.Settings.LocalhostNodePorts = c.LocalhostNodePorts
 	switch c.Mode {
 	case "":
 	case "nftables":

@@ -20,7 +20,7 @@ import (
 	"github.com/portolan-net/portolan/test/conformance/internal/scenario"
 )
 
-var liveWorlds = newPool(newLive)
+var liveWorlds = newPool(func(l *lab.Lab) (proxy, error) { return newLive(l) })
 
 // live is a node with an agent, in a cluster with a control plane.
 type live struct {
@@ -34,17 +34,19 @@ type live struct {
 	addresses    int
 	controlPlane *lab.Process
 	agent        *lab.Process
+	// flags are the control plane's, beside those that it always has.
+	flags []string
 }
 
 // convergence is how long a change may take to come into force.
 const convergence = 20 * time.Second
 
-func newLive(l *lab.Lab) (proxy, error) {
+func newLive(l *lab.Lab, flags ...string) (*live, error) {
 	directory, err := os.MkdirTemp(os.Getenv(workDirectory), "live-")
 	if err != nil {
 		return nil, err
 	}
-	v := &live{lab: l, directory: directory, addresses: len(l.LocalAddresses)}
+	v := &live{lab: l, directory: directory, addresses: len(l.LocalAddresses), flags: flags}
 	if err := os.Mkdir(v.path("manifests"), 0o700); err != nil {
 		return nil, err
 	}
@@ -125,8 +127,8 @@ func (v *live) configure(step *scenario.Step) error {
 	if err := v.replace("proxy.yaml", text); err != nil || v.controlPlane != nil {
 		return err
 	}
-	v.controlPlane, err = v.start("portolan-controlplane", "--manifests", v.path("manifests"), "--config", v.path("proxy.yaml"),
-		"--listen", "unix:"+v.path("agents.sock"), "--admin-listen", "unix:"+v.path("admin.sock"), "--metrics-listen", "")
+	v.controlPlane, err = v.start("portolan-controlplane", append([]string{"--manifests", v.path("manifests"), "--config", v.path("proxy.yaml"),
+		"--listen", "unix:" + v.path("agents.sock"), "--admin-listen", "unix:" + v.path("admin.sock"), "--metrics-listen", ""}, v.flags...)...)
 	return err
 }
 
@@ -159,6 +161,14 @@ func acknowledged(nodes *introspectionv1.ListNodesResponse, revision uint64) boo
 		return n.GetNode() == node && n.GetState() != introspectionv1.SyncState_SYNC_STATE_DISCONNECTED &&
 			n.GetAckedRevision() >= revision && n.GetLastError() == ""
 	})
+}
+
+// stop ends the programs.
+func (v *live) stop() {
+	v.agent.Kill()
+	if v.controlPlane != nil {
+		v.controlPlane.Kill()
+	}
 }
 
 // logs returns the ends of what the programs logged.

@@ -55,9 +55,16 @@ func New(now func() time.Time) *Tracker {
 func (t *Tracker) Queued() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, family := range families {
+	for family := range t.families {
 		t.queue(family)
 	}
+}
+
+// Missing notes that the node does not have a family: there is nothing to say of it.
+func (t *Tracker) Missing(family dataplane.Family) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.families, family)
 }
 
 func (t *Tracker) queue(family dataplane.Family) {

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -186,4 +187,22 @@ func TestOnlyQuestionsAreAnswered(t *testing.T) {
 	if recorder.Code != http.StatusMethodNotAllowed {
 		t.Errorf("POST is answered with %d", recorder.Code)
 	}
+}
+
+// TestAFamilyThatTheNodeLacksIsNotSpokenOf is S112: a node without IPv6 is a single-stack
+// one, until it gets IPv6.
+func TestAFamilyThatTheNodeLacksIsNotSpokenOf(t *testing.T) {
+	start(t, func(r *rig) {
+		r.tracker.Missing(dataplane.IPv6)
+		r.tracker.Queued()
+		r.applied(nil, dataplane.IPv4)
+		time.Sleep(time.Hour)
+		r.expect("although a change for IPv6 would have waited for an hour", http.StatusOK)
+		if _, body := r.ask("/healthz"); strings.Contains(body, "IPv6") {
+			t.Errorf("/healthz answers %s", body)
+		}
+		r.applied(errors.New("no"), dataplane.IPv6)
+		time.Sleep(time.Hour)
+		r.expect("once it has the family, and that fails", http.StatusServiceUnavailable)
+	})
 }

@@ -77,7 +77,11 @@ func (m *Metrics) showPending() {
 
 // Applied notes an attempt to bring the kernel's rules of a family up to date.
 func (m *Metrics) Applied(a reconcile.Attempt) {
-	m.Health.Applied(a.Family, a.Err)
+	if a.Missing {
+		m.Health.Missing(a.Family)
+	} else {
+		m.Health.Applied(a.Family, a.Err)
+	}
 	m.kube.attempted(a)
 	if a.Err != nil {
 		m.own.failures.WithLabelValues(string(a.Family)).Inc()

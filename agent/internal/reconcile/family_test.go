@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -102,5 +103,20 @@ func TestAServiceThatDoesNotFitIsRejectedByName(t *testing.T) {
 			t.Errorf("rejected: %v", result.Rejected)
 		}
 		r.expect("10.96.0.1:80", "10.244.1.1:8080", "10.244.1.2:8080", "10.244.1.3:8080")
+	})
+}
+
+func TestAFamilyThatTheNodeLacksIsToldOfAsMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, fake.New(dataplane.IPv4), "")
+		defer r.close()
+		r.plane6.Miss()
+		r.send(transaction(nodeConfig(nil), dualService("demo/web", "10.96.0.1", "fd00:96::1")))
+		r.send(transaction(endpoints("demo/web", "10.244.1.1")))
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if want := map[dataplane.Family]bool{dataplane.IPv4: false, dataplane.IPv6: true}; !maps.Equal(r.missing, want) {
+			t.Errorf("missing: %v, want %v", r.missing, want)
+		}
 	})
 }

@@ -106,6 +106,8 @@ type plane struct {
 	whole bool
 	// repairing is set while that is because somebody else changed the rules.
 	repairing bool
+	// missing is set while the node does not have the family.
+	missing bool
 }
 
 type request struct {

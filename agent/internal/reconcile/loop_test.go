@@ -39,6 +39,7 @@ type rig struct {
 	deaf    bool
 	writes  int
 	repairs int
+	missing map[dataplane.Family]bool
 
 	ineligible string
 	serving    []ruleset.Serving
@@ -111,6 +112,10 @@ func (r *rig) Rejected([]*discoveryv1.RejectedResource) {}
 func (r *rig) Applied(a Attempt) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.missing == nil {
+		r.missing = map[dataplane.Family]bool{}
+	}
+	r.missing[a.Family] = a.Missing
 	if a.Repair && a.Err == nil && a.Family == dataplane.IPv4 {
 		r.repairs++
 	}

@@ -33,6 +33,9 @@ type Observer interface {
 // Attempt describes one attempt to change the kernel's rules of one family.
 type Attempt struct {
 	Family dataplane.Family
+	// Missing is set if the node does not have the family, so that there is nothing to
+	// bring up to date.
+	Missing bool
 	// Whole is set if everything was replaced.
 	Whole bool
 	// Repair is set if that was because somebody else had changed the rules.

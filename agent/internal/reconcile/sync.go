@@ -62,12 +62,14 @@ func (l *Loop) update(ctx context.Context, p *plane, changes *ruleset.Changes, c
 	is6 := p.Family() == dataplane.IPv6
 	switch {
 	case p.whole:
+		p.missing = !p.Supported() // If that changes, the plane wants to be replaced.
 		attempt.Frontends = l.table.LenOf(is6)
 		attempt.Err = p.Replace(ctx, l.settings, l.table)
 	case changes.Touch(is6):
 		attempt.Frontends = changes.Len(is6)
 		attempt.Err = p.Apply(ctx, changes)
 	}
+	attempt.Missing = p.missing
 	attempt.NoLocal, attempt.Duration = l.table.NoLocal(is6), computing+l.Now().Sub(begun)
 	l.Observer.Applied(attempt)
 	if attempt.Err != nil {

@@ -57,8 +57,8 @@ func nodeConfig(change func(*discoveryv1.NodeConfig)) *discoveryv1.Resource {
 		Mode: discoveryv1.ProxyMode_PROXY_MODE_NFTABLES, Zone: "z", NodeIps: []string{"192.168.0.2"}, NodePortAddresses: []string{"primary"},
 		DetectLocal:   &discoveryv1.DetectLocal{Mode: discoveryv1.DetectLocalMode_DETECT_LOCAL_MODE_CLUSTER_CIDR, Cidrs: []string{"10.244.0.0/16"}, Interface: "cni0"},
 		MasqueradeAll: true, MasqueradeBit: 14, SyncPeriod: durationpb.New(time.Minute), MinSyncPeriod: durationpb.New(time.Second),
-		Ineligible: "the Node is being deleted",
-		Ipvs:       &discoveryv1.Ipvs{Scheduler: "rr"}, Conntrack: &discoveryv1.Conntrack{Min: 5},
+		Ineligible: "the Node is being deleted", LocalhostNodePorts: true,
+		Ipvs: &discoveryv1.Ipvs{Scheduler: "rr"}, Conntrack: &discoveryv1.Conntrack{Min: 5},
 	}
 	if change != nil {
 		change(body)

@@ -57,6 +57,7 @@ their rules while no control plane runs.`,
 	flags.IntVar(&o.maxEndpoints, "max-service-endpoints", controlplane.DefaultMaxServiceEndpoints, "Services with more endpoints, counted once for each port, keep their last good state")
 	flags.StringVar(&o.config.ProxyConfigPath, "config", "", "kube-proxy configuration file (KubeProxyConfiguration) for the nodes")
 	flags.StringVar(&o.config.Mode, "mode", "", "data plane, whatever the configuration says: nftables")
+	flags.BoolVar(&o.config.LocalhostNodePorts, "localhost-node-ports", false, "have agents serve TCP node ports on 127.0.0.1 and ::1 too")
 	flags.StringVar(&o.listen, "listen", "0.0.0.0:9440", "where agents connect")
 	flags.StringVar(&o.admin, "admin-listen", "127.0.0.1:9441", "where portolan and grpcurl ask (loopback host:port, or unix:PATH); empty means nowhere")
 	flags.StringVar(&o.metrics, "metrics-listen", "127.0.0.1:9442", "where to serve /metrics, /healthz and /readyz; empty means nowhere")

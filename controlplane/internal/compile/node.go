@@ -36,6 +36,8 @@ type Settings struct {
 	MinSyncPeriod time.Duration
 	IPVS          *discoveryv1.Ipvs
 	Conntrack     *discoveryv1.Conntrack
+	// LocalhostNodePorts has agents serve node ports on loopback addresses too.
+	LocalhostNodePorts bool
 	// IgnoreExternalIPs is the feature gate AllowServiceExternalIPs switched off.
 	IgnoreExternalIPs bool
 }
@@ -111,6 +113,8 @@ func nodeConfig(node *model.Node, settings Settings) *discoveryv1.NodeConfig {
 		Ipvs:              settings.IPVS,
 		Conntrack:         settings.Conntrack,
 		Ineligible:        node.Ineligible,
+
+		LocalhostNodePorts: settings.LocalhostNodePorts,
 	}
 }
 
