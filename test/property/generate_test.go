@@ -3,6 +3,7 @@ package property
 import (
 	"fmt"
 	"net/netip"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -30,9 +31,23 @@ func serviceCIDR() *networkingv1.ServiceCIDR {
 		Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{"10.96.0.0/16", "fd00:96::/112"}}}
 }
 
-// names are the Services; each has its own addresses and node ports, because what
-// two Services claim is another test's matter.
+// names are the Services. Each has its own addresses and node ports, and now and then
+// claims those of the other.
 var names = []string{"one", "two"}
+
+// claimed draws whose addresses a Service claims: mostly its own.
+func claimed(t *rapid.T, label, name string) int {
+	if rapid.IntRange(0, 7).Draw(t, "claims the "+label+" of the other") == 0 {
+		return len(names) + 1 - number(name)
+	}
+	return number(name)
+}
+
+// created draws when a Service was created. No two Services are of the same age: among
+// those who has an address keeps it, which no rule knows of.
+func created(t *rapid.T, name string) metav1.Time {
+	return metav1.Date(2020+2*sample(t, "created", 0, 1)+number(name), time.January, 1, 0, 0, 0, 0, time.UTC)
+}
 
 func number(name string) int {
 	for i, n := range names {
@@ -72,9 +87,9 @@ func randomEdit(t *rapid.T) (set, deleted []metav1.Object) {
 }
 
 func randomService(t *rapid.T, name string) *corev1.Service {
-	n := number(name)
+	n := claimed(t, "ClusterIPs", name)
 	v4, v6 := fmt.Sprintf("10.96.0.%d", n), fmt.Sprintf("fd00:96::%d", n)
-	s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: name}}
+	s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: name, CreationTimestamp: created(t, name)}}
 	s.Spec.Type = sample(t, "type", corev1.ServiceTypeClusterIP, corev1.ServiceTypeNodePort, corev1.ServiceTypeLoadBalancer, corev1.ServiceTypeLoadBalancer, corev1.ServiceTypeExternalName)
 	switch sample(t, "families", "v4", "v4", "v6", "both", "headless") {
 	case "v4":
@@ -91,6 +106,7 @@ func randomService(t *rapid.T, name string) *corev1.Service {
 		s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{Name: "dns", Protocol: corev1.ProtocolUDP, Port: 80})
 	}
 	if s.Spec.Type == corev1.ServiceTypeNodePort || s.Spec.Type == corev1.ServiceTypeLoadBalancer {
+		n := claimed(t, "node ports", name)
 		for i := range s.Spec.Ports {
 			s.Spec.Ports[i].NodePort = int32(30000 + n*10 + i)
 		}
@@ -100,13 +116,14 @@ func randomService(t *rapid.T, name string) *corev1.Service {
 	internal := sample(t, "internal policy", corev1.ServiceInternalTrafficPolicyLocal, corev1.ServiceInternalTrafficPolicyCluster)
 	s.Spec.InternalTrafficPolicy = &internal
 	if sample(t, "external IPs", true, false) {
+		n := claimed(t, "external IPs", name)
 		s.Spec.ExternalIPs = []string{fmt.Sprintf("198.51.100.2%d", n), "", "not an address", fmt.Sprintf("2001:db8::2%d", n)}
 		if sample(t, "external IPs of the ServiceCIDR", true, false) {
 			s.Spec.ExternalIPs = append(s.Spec.ExternalIPs, fmt.Sprintf("10.96.0.2%d", n), fmt.Sprintf("fd00:96::2%d", n))
 		}
 	}
 	if s.Spec.Type == corev1.ServiceTypeLoadBalancer {
-		randomBalancer(t, s, n)
+		randomBalancer(t, s, claimed(t, "load balancer", name))
 	}
 	if sample(t, "sticky", true, false) {
 		seconds := int32(600)
@@ -140,6 +157,8 @@ func sliceName(t *rapid.T, service string) string {
 var endpointPool = []struct{ v4, v6, node string }{
 	{"10.244.1.21", "fd00:10:244:1::21", here}, {"10.244.1.22", "fd00:10:244:1::22", here},
 	{"10.244.2.31", "fd00:10:244:2::31", "node-b"}, {"10.244.2.32", "fd00:10:244:2::32", "node-b"}, {"10.244.3.41", "fd00:10:244:3::41", ""},
+	// Nobody may be sent to these: a ClusterIP, if it is one, and what is none of a pod's.
+	{"10.96.0.1", "fd00:96::1", ""}, {"100.100.100.200", "fd00:ec2::254", "node-b"}, {"224.0.0.1", "ff05::1", here},
 }
 
 func randomSlice(t *rapid.T, service string) *discoveryv1.EndpointSlice {
