@@ -60,9 +60,16 @@ func (f *flow) check(after *scenario.Step) error {
 		case stays && err == nil:
 			return fmt.Errorf("a UDP flow to %s, which still serves, came to %s", f.first, now)
 		case time.Now().After(deadline):
-			return fmt.Errorf("a UDP flow that %s answered is answered by %s after %s (%v): expected one of %v", name(f.first), name(now), rebalance, err, f.finally)
+			return fmt.Errorf("a UDP flow that %s answered is answered by %s after %s (%s): expected one of %v", name(f.first), name(now), rebalance, explain(err), f.finally)
 		}
 	}
+}
+
+func explain(err error) string {
+	if err == nil {
+		return "no error"
+	}
+	return err.Error()
 }
 
 func name(backend netip.AddrPort) string {

@@ -59,10 +59,10 @@ func (w *world) send(p scenario.Probe) outcome {
 }
 
 func patienceFor(p scenario.Probe) time.Duration {
-	switch {
-	case p.Verdict == scenario.Dropped:
+	switch p.Verdict {
+	case scenario.Dropped:
 		return silence
-	case p.Verdict == scenario.Untouched:
+	case scenario.Untouched:
 		return aMoment
 	default:
 		return patience

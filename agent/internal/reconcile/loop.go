@@ -73,10 +73,10 @@ type Loop struct {
 	unlooked bool
 	// told is set once a control plane has said something to this process.
 	told bool
+	// config is the node's configuration in force; nil if there never was one.
+	config *state.NodeConfig
 	// nameless is set while the control plane has no configuration for the node.
 	nameless bool
-	// configured is set once the control plane had a configuration for the node.
-	configured bool
 	// conntrack is the configuration that Sysctls was last given.
 	conntrack *discoveryv1.Conntrack
 	rejected  map[resourceID]*discoveryv1.RejectedResource
@@ -97,6 +97,7 @@ type Loop struct {
 	// start them again: under changes without end they would never fire.
 	collecting, checkpointing bool
 	writer                    *writer
+	spacing                   spacing
 }
 
 // plane is the kernel's rules of one address family.
@@ -142,8 +143,13 @@ func stoppedTimer() *time.Timer {
 	return timer
 }
 
-// Apply hands a transaction to the loop and waits for its fate.
+// Apply hands a transaction to the loop and waits for its fate. If the last one is not
+// long ago enough, it waits before that too: changes meanwhile gather in the control
+// plane, which sends one transaction at a time (S124).
 func (l *Loop) Apply(ctx context.Context, tx *subscribe.Transaction) subscribe.Result {
+	if err := l.spacing.wait(ctx, l.Now); err != nil {
+		return subscribe.Result{Err: err}
+	}
 	reply := make(chan subscribe.Result, 1)
 	select {
 	case l.requests <- request{tx, reply}:
@@ -309,24 +315,34 @@ func (l *Loop) take(ctx context.Context, tx *subscribe.Transaction) subscribe.Re
 	l.noteRejected(rejected)
 	l.noteConfig()
 	_ = l.sync(ctx)
+	if l.config != nil {
+		l.spacing.done(l.Now(), l.config.MinSyncPeriod)
+	}
 	return l.result()
 }
 
-// noteConfig says so, once, if the cluster has no Node of this name.
+// noteConfig takes over the node's configuration. If there is none it says so, once;
+// that of a Node that was there stays in force (S131).
 func (l *Loop) noteConfig() {
-	missing := l.state.Config() == nil
-	if missing && !l.nameless {
-		l.Logger.Warn("the cluster has no Node of this name: node ports are not served and no traffic is known to come from pods", "node", l.Node)
+	config := l.state.Config()
+	if config != nil {
+		l.config, l.nameless = config, false
+		l.Observer.Configured(config)
+		l.setSysctls(config.Conntrack)
+		return
 	}
-	l.nameless = missing
-	switch {
-	case !missing:
-		l.configured = true
-		l.Observer.Configured(l.state.Config())
-		l.setSysctls(l.state.Config().Conntrack)
-	case l.configured:
+	if l.config != nil {
 		l.Observer.Configured(nil)
 	}
+	if l.nameless {
+		return
+	}
+	l.nameless = true
+	if l.config != nil {
+		l.Logger.Warn("the cluster has no Node of this name any more: its last configuration stays in force", "node", l.Node)
+		return
+	}
+	l.Logger.Warn("the cluster has no Node of this name: node ports are not served and no traffic is known to come from pods", "node", l.Node)
 }
 
 // setSysctls gives a changed configuration to the kernel. The rules do not depend

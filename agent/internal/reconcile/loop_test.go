@@ -547,6 +547,27 @@ func TestANodeThatIsGoneIsNotEligible(t *testing.T) {
 	})
 }
 
+// TestTheConfigurationOfANodeThatIsGoneStaysInForce is S131: somebody may have deleted
+// the Node by mistake, and its kubelet will register it again.
+func TestTheConfigurationOfANodeThatIsGoneStaysInForce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, fake.New(dataplane.IPv4), "")
+		defer r.close()
+		all := nodeConfig(func(c *discoveryv1.NodeConfig) { c.MasqueradeAll = true })
+		r.send(transaction(all, service("demo/web", "10.96.0.1", 30080), endpoints("demo/web", "10.244.1.1")))
+		r.send(&subscribe.Transaction{Removed: []resource.Name{{Kind: discoveryv1.Kind_KIND_NODE_CONFIG, Name: "node-a"}}})
+		r.send(transaction(endpoints("demo/web", "10.244.1.2")))
+		r.expect("192.168.0.2:30080", "10.244.1.2:8080")
+		if calls := r.plane.Calls(); calls.Replace != 1 || !r.plane.Settings().MasqueradeAll {
+			t.Errorf("%+v, settings %+v: want that nothing was replaced", calls, r.plane.Settings())
+		}
+		r.send(transaction(nodeConfig(nil)))
+		if r.plane.Settings().MasqueradeAll {
+			t.Error("the configuration of the Node that came again is not in force")
+		}
+	})
+}
+
 func TestSysctlsAreSetWhenTheirConfigurationChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, fake.New(dataplane.IPv4), "")

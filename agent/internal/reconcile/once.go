@@ -17,7 +17,8 @@ func Once(ctx context.Context, config Config, resources []*discoveryv1.Resource)
 	loop := New(config, nil, state.Checkpoint{})
 	loop.refreshAddresses()
 	_, rejected := loop.state.Apply(resources, nil)
-	if loop.state.Config() == nil {
+	loop.noteConfig()
+	if loop.config == nil {
 		return rejected, fmt.Errorf("node %q has no configuration: expected a Node of that name", config.Node)
 	}
 	return rejected, loop.sync(ctx)

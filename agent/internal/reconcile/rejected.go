@@ -64,7 +64,7 @@ func (l *Loop) rejection(kind discoveryv1.Kind, name, reason string) *discoveryv
 // missingPrimary tells whether the node's primary family, which is that of its
 // first address, is one that the node does not have.
 func (l *Loop) missingPrimary() (dataplane.Family, bool) {
-	config := l.state.Config()
+	config := l.config
 	if config == nil || len(config.NodeIPs) == 0 {
 		return "", false
 	}

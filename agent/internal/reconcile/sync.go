@@ -21,13 +21,13 @@ var _ subscribe.Handler = (*Loop)(nil)
 // other from it, and another attempt is arranged for.
 func (l *Loop) sync(ctx context.Context) error {
 	begun := l.Now()
-	settings := Settings(l.state.Config(), l.state.Cluster())
+	settings := Settings(l.config, l.state.Cluster())
 	if !reflect.DeepEqual(settings, l.settings) {
 		l.settings = settings
 		l.distrust()
 	}
 	names := l.dirty.Services
-	if l.table.SetEnvironment(Environment(l.state.Config(), l.addresses)) || l.behind() {
+	if l.table.SetEnvironment(Environment(l.config, l.addresses)) || l.behind() {
 		names = AllServices(l.state, l.table)
 	}
 	changes := l.table.Update(maps.Keys(names), l.view)

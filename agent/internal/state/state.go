@@ -192,7 +192,8 @@ func (s *State) Config() *NodeConfig { return s.config }
 // Cluster returns what is known of the cluster, or nil.
 func (s *State) Cluster() *ClusterConfig { return s.cluster }
 
-// Version returns that of a resource in the state, or zero.
+// Version returns that of a Service or of the node's configuration in the state, or
+// zero.
 func (s *State) Version(name resource.Name) uint64 {
 	switch name.Kind {
 	case discoveryv1.Kind_KIND_SERVICE:
@@ -203,6 +204,8 @@ func (s *State) Version(name resource.Name) uint64 {
 		if s.config != nil {
 			return s.config.Version
 		}
+	default:
+		// Of the others nobody asks.
 	}
 	return 0
 }

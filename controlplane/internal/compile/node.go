@@ -33,6 +33,8 @@ type Settings struct {
 	MasqueradeAll bool
 	MasqueradeBit uint32
 	SyncPeriod    time.Duration
+	// MinSyncPeriod is how long nodes let changes gather between two; zero means that
+	// each goes to the kernel at once.
 	MinSyncPeriod time.Duration
 	IPVS          *discoveryv1.Ipvs
 	Conntrack     *discoveryv1.Conntrack
@@ -73,7 +75,8 @@ func (s Settings) Allow(service *model.Service) *model.Service {
 }
 
 // DefaultSettings are those of kube-proxy in nftables mode, except that without
-// cluster CIDRs local traffic is recognised by the Node's own pod CIDRs.
+// cluster CIDRs local traffic is recognised by the Node's own pod CIDRs, and that
+// changes are not made to wait: one costs a node no more than what it changes.
 func DefaultSettings() Settings {
 	return Settings{
 		Mode:              discoveryv1.ProxyMode_PROXY_MODE_NFTABLES,
@@ -81,7 +84,6 @@ func DefaultSettings() Settings {
 		DetectLocal:       discoveryv1.DetectLocalMode_DETECT_LOCAL_MODE_NODE_CIDR,
 		MasqueradeBit:     14,
 		SyncPeriod:        30 * time.Second,
-		MinSyncPeriod:     time.Second,
 	}
 }
 

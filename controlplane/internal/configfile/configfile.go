@@ -70,7 +70,8 @@ func (f *File) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-watcher.Events:
-		case <-watcher.Errors:
+		case lost := <-watcher.Errors: // Perhaps events: the look below finds out.
+			f.Logger.Debug("watching the configuration file", "error", lost)
 		case <-rescan.C:
 			if err == nil {
 				f.watch(watcher)

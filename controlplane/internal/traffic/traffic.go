@@ -164,6 +164,7 @@ func (w world) masquerade(f frontend, s source, o reference.Outcome) string {
 		return "yes"
 	case reference.HairpinOnly:
 		return "hairpin"
+	case reference.SourceKept:
 	}
 	if s.packet.From != reference.FromPod {
 		return "no"
