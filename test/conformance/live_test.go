@@ -55,9 +55,13 @@ func newLive(l *lab.Lab, flags ...string) (*live, error) {
 		return nil, err
 	}
 	v.admin = introspectionv1.NewIntrospectionServiceClient(conn)
+	return v, v.startAgent()
+}
+
+func (v *live) startAgent() (err error) {
 	v.agent, err = v.start("portolan-agent", "--node", node, "--server", "unix:"+v.path("agents.sock"), "--insecure",
 		"--checkpoint-file", v.path("checkpoint"), "--log-level", "debug")
-	return v, err
+	return err
 }
 
 func (v *live) path(name string) string { return filepath.Join(v.directory, name) }
@@ -84,8 +88,7 @@ func (v *live) replace(name string, content []byte) error {
 func (v *live) enforce(t *testing.T, step *scenario.Step) {
 	t.Helper()
 	v.edits++
-	marker := fmt.Sprintf("edit-%d", v.edits)
-	documents := [][]byte{fmt.Appendf(nil, "apiVersion: v1\nkind: Node\nmetadata: {name: %s}\n", marker)}
+	documents := [][]byte{fmt.Appendf(nil, "apiVersion: v1\nkind: Node\nmetadata: {name: %s}\n", v.marker())}
 	for _, name := range slices.Sorted(maps.Keys(step.Manifests)) {
 		documents = append(documents, step.Manifests[name])
 	}
@@ -95,11 +98,7 @@ func (v *live) enforce(t *testing.T, step *scenario.Step) {
 	if err := v.replace("manifests/all.yaml", bytes.Join(documents, []byte("\n---\n"))); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), convergence)
-	defer cancel()
-	if err := v.wait(ctx, marker); err != nil {
-		t.Fatalf("step %d: %v\n%s", step.Number, err, v.logs())
-	}
+	v.enforceAgain(t)
 	if v.addresses != len(v.lab.LocalAddresses) {
 		// The kernel tells the agent, and nobody tells us.
 		time.Sleep(aMoment)
@@ -132,6 +131,9 @@ func (v *live) configure(step *scenario.Step) error {
 	return err
 }
 
+// marker is the name of a Node that the manifests have since the last edit.
+func (v *live) marker() string { return fmt.Sprintf("edit-%d", v.edits) }
+
 // period is the sync period of the present configuration.
 func (v *live) period() time.Duration {
 	return 30*time.Second + time.Duration(v.edits)*time.Millisecond
@@ -139,10 +141,10 @@ func (v *live) period() time.Duration {
 
 // wait returns once the node has acknowledged a revision that has the marker, with the
 // present configuration.
-func (v *live) wait(ctx context.Context, marker string) error {
+func (v *live) wait(ctx context.Context) error {
 	for {
 		var nodes *introspectionv1.ListNodesResponse
-		view, err := v.admin.GetView(ctx, &introspectionv1.GetViewRequest{Node: marker})
+		view, err := v.admin.GetView(ctx, &introspectionv1.GetViewRequest{Node: v.marker()})
 		if err == nil && view.GetNodeConfig().GetSyncPeriod().AsDuration() == v.period() {
 			if nodes, err = v.admin.ListNodes(ctx, &introspectionv1.ListNodesRequest{}); err == nil && acknowledged(nodes, view.GetRevision()) {
 				return nil
