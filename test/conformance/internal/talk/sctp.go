@@ -71,6 +71,9 @@ func exchangeSCTP(call Call, answer *Answer) error {
 	if err := unix.Connect(socket, address(call.Destination.Addr().AsSlice())); err != nil {
 		return err
 	}
+	if err := receiveErrors(socket, call.Destination.Addr()); err != nil {
+		return err
+	}
 	tag := uint32(answer.Port) + 1 // Not 0.
 	if _, err := unix.Write(socket, sctpPacket(answer.Port, call.Destination.Port(), 0, chunkInit, tag, nil)); err != nil {
 		return err
@@ -82,6 +85,9 @@ func exchangeSCTP(call Call, answer *Answer) error {
 		}
 		buffer := make([]byte, 512)
 		n, err := unix.Read(socket, buffer)
+		if errors.Is(err, unix.ECONNREFUSED) && !refusedTo(socket, answer.Port) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -89,6 +95,28 @@ func exchangeSCTP(call Call, answer *Answer) error {
 		if ok && reply.destination == answer.Port && reply.chunk == chunkInitAck && reply.tag == tag {
 			return parseGreeting(reply.cookie, answer)
 		}
+	}
+}
+
+// receiveErrors has the kernel keep the packets that ICMP errors are about. A raw
+// socket is told of errors of all packets between two addresses, others' too.
+func receiveErrors(socket int, destination netip.Addr) error {
+	if destination.Is4() {
+		return unix.SetsockoptInt(socket, unix.SOL_IP, unix.IP_RECVERR, 1)
+	}
+	return unix.SetsockoptInt(socket, unix.SOL_IPV6, unix.IPV6_RECVERR, 1)
+}
+
+// refusedTo tells whether one of the errors is about a packet from a port.
+func refusedTo(socket int, port uint16) bool {
+	found := false
+	for {
+		packet, control := make([]byte, 512), make([]byte, 512)
+		n, _, _, _, err := unix.Recvmsg(socket, packet, control, unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
+		if err != nil {
+			return found
+		}
+		found = found || n >= 2 && binary.BigEndian.Uint16(packet) == port
 	}
 }
 
