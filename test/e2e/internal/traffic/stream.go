@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/portolan-net/portolan/test/e2e/internal/lab"
@@ -13,6 +14,7 @@ type Stream struct {
 	done chan Result
 	// answers has who answered, each time that it is another than before.
 	answers chan Answer
+	made    atomic.Int64
 }
 
 // Answer is the first of a row of answers of the same host; Name is empty if there
@@ -68,6 +70,7 @@ func (s *Stream) run(address string, pause time.Duration, result *Result) {
 		}
 		name, err := ask(address)
 		result.Connections++
+		s.made.Add(1)
 		if err != nil {
 			result.Failures = append(result.Failures, err)
 		} else {
@@ -98,6 +101,16 @@ func (s *Stream) Wait(name string, after time.Time, timeout time.Duration) (time
 			return time.Time{}, fmt.Errorf("%s does not answer within %v", name, timeout)
 		}
 	}
+}
+
+// Make waits until there have been so many connections, for a while.
+func (s *Stream) Make(connections int, timeout time.Duration) error {
+	for deadline := time.Now().Add(timeout); s.made.Load() < int64(connections); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d connections in %v, want %d", s.made.Load(), timeout, connections)
+		}
+	}
+	return nil
 }
 
 // Stop ends the stream and returns what became of its connections.
