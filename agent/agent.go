@@ -78,15 +78,12 @@ func Run(ctx context.Context, config Config) error {
 
 // openPlanes opens the data plane of each address family.
 func openPlanes(logger hclog.Logger) ([]dataplane.Dataplane, error) {
-	var planes []dataplane.Dataplane
-	for _, family := range []dataplane.Family{dataplane.IPv4, dataplane.IPv6} {
-		plane, err := nftables.Open(logger, family)
-		if err != nil {
-			return nil, errors.Join(err, closePlanes(planes))
-		}
-		planes = append(planes, plane)
+	opened, err := nftables.Open(logger, dataplane.IPv4, dataplane.IPv6)
+	planes := make([]dataplane.Dataplane, len(opened))
+	for i, plane := range opened {
+		planes[i] = plane
 	}
-	return planes, nil
+	return planes, err
 }
 
 func closePlanes(planes []dataplane.Dataplane) error {

@@ -22,15 +22,8 @@ type Kernel struct {
 
 // OpenKernel connects to the kernel and changes nothing.
 func OpenKernel(logger hclog.Logger) (*Kernel, error) {
-	k := &Kernel{}
-	for _, family := range []dataplane.Family{dataplane.IPv4, dataplane.IPv6} {
-		plane, err := nftables.Open(logger, family)
-		if err != nil {
-			return nil, err
-		}
-		k.planes = append(k.planes, plane)
-	}
-	return k, nil
+	planes, err := nftables.Open(logger, dataplane.IPv4, dataplane.IPv6)
+	return &Kernel{planes: planes}, err
 }
 
 // Program makes the kernel hold what the node holds, whatever it held before, and

@@ -12,16 +12,16 @@ import (
 // empty NAT chains and its one conntrack expression keep the kernel's NAT and
 // conntrack hooks registered, so that established connections go on being
 // translated while our table is replaced, or after somebody deleted it.
-func (p *Plane) addAnchor() error {
+func (p *Plane) addAnchor(tx *transaction) error {
 	anchor := &nftables.Table{Family: p.family.number, Name: anchorName}
 	has, err := p.hasTable(anchorName)
 	if has && !p.distrusted || err != nil {
 		return err
 	}
 	if has {
-		p.conn.DelTable(anchor)
+		tx.library().DelTable(anchor)
 	}
-	table := p.conn.AddTable(anchor)
+	table := tx.library().AddTable(anchor)
 	const nat, filter = nftables.ChainTypeNAT, nftables.ChainTypeFilter
 	for _, spec := range []chainSpec{
 		{name: "prerouting", base: true, kind: nat, hook: nftables.ChainHookPrerouting, priority: -100},
@@ -31,8 +31,8 @@ func (p *Plane) addAnchor() error {
 		{name: "conntrack", base: true, kind: filter, hook: nftables.ChainHookPrerouting, priority: 0,
 			rules: [][]expr.Any{ctBits(expr.CtKeySTATE, expr.CtStateBitINVALID)}},
 	} {
-		addChain(p.conn, table, spec)
-		addRules(p.conn, table, spec)
+		addChain(tx.library(), table, spec)
+		addRules(tx.library(), table, spec)
 	}
 	return nil
 }

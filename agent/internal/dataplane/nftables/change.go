@@ -29,31 +29,24 @@ func (p *Plane) Apply(_ context.Context, changes *ruleset.Changes) error {
 func (l *loaded) chains() int { return len(l.picks) + len(l.localPicks) + len(l.affinities) }
 
 func (p *Plane) change(changes *ruleset.Changes) error {
-	return p.transact("changing the nftables rules", func() error {
-		b := newBatch()
+	return p.transact("changing the nftables rules", func(tx *transaction) error {
+		b := newBatch(p.family)
 		for _, change := range changes.Frontends {
 			if change.Key().Addr.Is6() == p.family.is6 {
 				b.change(change, p.loaded.spare)
 			}
 		}
 		b.members(changes, p.family.is6)
-		return p.queueChange(p.loaded, b, changes)
+		return p.queueChange(tx, b, changes)
 	})
 }
 
-func (p *Plane) queue(l *loaded, b *batch) error {
-	for _, set := range l.family.setSpecs() {
-		p.queued += len(b.added[set.name]) + len(b.deleted[set.name])
-	}
-	return l.queue(p.conn, b)
-}
-
 // queueChange queues a batch and, with it, what it makes of remembered clients.
-func (p *Plane) queueChange(l *loaded, b *batch, changes *ruleset.Changes) error {
-	if err := p.queue(l, b); err != nil {
+func (p *Plane) queueChange(tx *transaction, b *batch, changes *ruleset.Changes) error {
+	if err := p.loaded.queue(tx, b); err != nil {
 		return err
 	}
-	return p.queueForgotten(l, l.forgotten(changes.Frontends))
+	return p.queueForgotten(tx, p.loaded.forgotten(changes.Frontends))
 }
 
 // members adds the changes of the sets that do not belong to one frontend.
@@ -90,8 +83,8 @@ func (p *Plane) Collect(context.Context) (bool, error) {
 		return false, nil
 	}
 	removed := false
-	err := p.transact("removing spare slots", func() error {
-		b := newBatch()
+	err := p.transact("removing spare slots", func(tx *transaction) error {
+		b := newBatch(p.family)
 		for id, left := range p.loaded.spare {
 			if left.old {
 				b.delete(left.element)
@@ -102,7 +95,7 @@ func (p *Plane) Collect(context.Context) (bool, error) {
 			left.old = true
 			p.loaded.spare[id] = left
 		}
-		return p.queue(p.loaded, b)
+		return p.loaded.queue(tx, b)
 	})
 	return removed && err == nil, err
 }

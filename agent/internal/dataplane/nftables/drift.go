@@ -37,14 +37,41 @@ const (
 	nftaSetCount    = 20
 )
 
-// generation returns the number of the kernel's current ruleset.
-func (p *Plane) generation() (uint32, error) {
+// generations follows the generation of the namespace's nf_tables, of which there is one
+// for all families and everybody. It belongs to one goroutine.
+type generations struct {
+	// current is the generation after all that we know of; zero if that is not known.
+	current uint32
+	// others counts how often it was another than our own transactions explain.
+	others uint64
+}
+
+// never is no value that others can have.
+const never = ^uint64(0)
+
+// committed notes a transaction of ours.
+func (g *generations) committed() {
+	if g.current != 0 {
+		g.current++
+	}
+}
+
+// saw notes what the generation is.
+func (g *generations) saw(generation uint32) {
+	if g.current != generation {
+		g.current = generation
+		g.others++
+	}
+}
+
+// lookUp asks for the generation.
+func (p *Plane) lookUp() error {
 	gen, err := p.conn.GetGen()
 	if err != nil {
-		_ = p.conn.CloseLasting()
-		return 0, errors.Join(fmt.Errorf("asking for the generation of nf_tables: %w", explain(err)), p.connect())
+		return errors.Join(fmt.Errorf("asking for the generation of nf_tables: %w", explain(err)), p.Close(), p.connect())
 	}
-	return gen.ID, nil
+	p.generations.saw(gen.ID)
+	return nil
 }
 
 // Disturbed tells whether somebody else has changed our rules since Replace. After
@@ -59,8 +86,7 @@ func (p *Plane) Disturbed(context.Context) (bool, error) {
 	if p.loaded == nil {
 		return false, nil
 	}
-	generation, err := p.generation()
-	if err != nil || generation == p.undisturbed {
+	if err := p.lookUp(); err != nil || p.looked == p.generations.others {
 		return false, err
 	}
 	switch found, err := takeInventory(p.family); {
@@ -82,7 +108,7 @@ func (p *Plane) Disturbed(context.Context) (bool, error) {
 			return true, nil
 		}
 	}
-	p.undisturbed = generation
+	p.looked = p.generations.others
 	return false, nil
 }
 

@@ -124,8 +124,8 @@ func TestWhatOthersDoElsewhereIsNoDisturbance(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range plane {
-		if generation, err := p.generation(); err != nil || generation != p.undisturbed {
-			t.Errorf("generation %d, %v: want %d, so that the next look is cheap", generation, err, p.undisturbed)
+		if err := p.lookUp(); err != nil || p.looked != p.generations.others {
+			t.Errorf("%d looks of %d, %v: want that the next look is cheap", p.looked, p.generations.others, err)
 		}
 	}
 }
@@ -185,13 +185,13 @@ func BenchmarkDisturbedByNobody(b *testing.B) { benchmarkDisturbed(b, 0) }
 
 func BenchmarkDisturbedElsewhere(b *testing.B) { benchmarkDisturbed(b, 1) }
 
-func benchmarkDisturbed(b *testing.B, others uint32) {
+func benchmarkDisturbed(b *testing.B, others uint64) {
 	plane := open(b)[0]
 	if err := plane.Replace(context.Background(), testSettings, ruleset.NewTable()); err != nil {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		plane.undisturbed -= others
+		plane.looked -= others
 		if is, err := plane.Disturbed(context.Background()); err != nil || is {
 			b.Fatal(is, err)
 		}

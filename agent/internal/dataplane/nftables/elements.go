@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 )
 
@@ -101,21 +103,49 @@ func slotElement(set string, k ruleset.Key, slot int, backend netip.AddrPort) el
 
 // batch gathers the element changes of one transaction of one family.
 type batch struct {
-	added, deleted map[string][]element
+	family         *family
+	added, deleted map[string]*elementList
+	// digest is by how much the digest of the family's content moves.
+	digest uint64
 	// chains are those that the added elements go to.
 	picks, localPicks map[int]struct{}
 	affinities        map[time.Duration]struct{}
+	// sticky are the added elements of what clients may stick to, by set and key.
+	sticky map[string]map[string]struct{}
 }
 
-func newBatch() *batch {
+func newBatch(f *family) *batch {
 	return &batch{
-		added: map[string][]element{}, deleted: map[string][]element{},
+		family: f, added: map[string]*elementList{}, deleted: map[string]*elementList{},
 		picks: map[int]struct{}{}, localPicks: map[int]struct{}{}, affinities: map[time.Duration]struct{}{},
+		sticky: map[string]map[string]struct{}{affinityEndpoints: {}, localAffinityEndpoints: {}},
 	}
 }
 
-func (b *batch) add(e element)    { b.added[e.set] = append(b.added[e.set], e) }
-func (b *batch) delete(e element) { b.deleted[e.set] = append(b.deleted[e.set], e) }
+func (b *batch) add(e element) {
+	b.list(b.added, unix.NFT_MSG_NEWSETELEM, e.set).add(e)
+	b.digest ^= e.hash()
+	if keys, ok := b.sticky[e.set]; ok {
+		keys[e.key] = struct{}{}
+	}
+}
+
+func (b *batch) delete(e element) {
+	b.list(b.deleted, unix.NFT_MSG_DELSETELEM, e.set).add(e)
+	b.digest ^= e.hash()
+}
+
+func (b *batch) list(of map[string]*elementList, message uint16, set string) *elementList {
+	l := of[set]
+	if l == nil {
+		l = &elementList{message: message, family: b.family, set: b.family.specs[set]}
+		of[set] = l
+	}
+	return l
+}
+
+// empty tells whether no element changes.
+func (b *batch) empty() bool { return len(b.added) == 0 && len(b.deleted) == 0 }
 
 // needs notes the chains that a frontend's elements go to.
 func (b *batch) needs(f *ruleset.Frontend) {

@@ -16,13 +16,13 @@ import (
 type kernelMap map[string]string
 
 func (m kernelMap) commit(t *rapid.T, b *batch, set string) {
-	for _, e := range b.deleted[set] {
+	for _, e := range decoded(b.deleted[set]) {
 		if _, ok := m[e.key]; !ok {
 			t.Fatalf("deletes slot %x, which is not there", e.key)
 		}
 		delete(m, e.key)
 	}
-	for _, e := range b.added[set] {
+	for _, e := range decoded(b.added[set]) {
 		if _, ok := m[e.key]; ok {
 			t.Fatalf("adds slot %x, which is there", e.key)
 		}
@@ -51,12 +51,12 @@ func TestASlotThatCanBePickedIsAlwaysThere(t *testing.T) {
 			if old == nil && next == nil {
 				continue
 			}
-			b := newBatch()
+			b := newBatch(ipv4)
 			b.change(ruleset.Change{Old: old, New: next}, spare)
 			kernel.commit(t, b, endpoints)
 			checkSlots(t, kernel, k, old, next)
 			if rapid.Bool().Draw(t, "collect") {
-				b := newBatch()
+				b := newBatch(ipv4)
 				for _, e := range spare {
 					b.delete(e.element)
 				}

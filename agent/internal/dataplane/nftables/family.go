@@ -10,6 +10,7 @@ import (
 
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
+	"github.com/portolan-net/portolan/agent/internal/state"
 )
 
 // tableName is the name of our table in both families; anchorName that of the
@@ -29,6 +30,8 @@ type family struct {
 	saddrOffset uint32
 	daddrOffset uint32
 	ctDaddr     expr.CtKey
+	// specs are the sets of the skeleton by name.
+	specs map[string]setSpec
 }
 
 var (
@@ -42,7 +45,15 @@ var (
 	}
 )
 
-var families = map[dataplane.Family]*family{dataplane.IPv4: ipv4, dataplane.IPv6: ipv6}
+var families = map[dataplane.Family]*family{dataplane.IPv4: ipv4.complete(), dataplane.IPv6: ipv6.complete()}
+
+func (f *family) complete() *family {
+	f.specs = map[string]setSpec{}
+	for _, spec := range f.setSpecs() {
+		f.specs[spec.name] = spec
+	}
+	return f
+}
 
 // String returns the family's name in nft.
 func (f *family) String() string {
@@ -114,4 +125,11 @@ func (f *family) nfproto() uint32 {
 		return unix.NFPROTO_IPV6
 	}
 	return unix.NFPROTO_IPV4
+}
+
+// parseFrontend is the inverse of appendFrontend.
+func parseFrontend(f *family, key []byte) ruleset.Key {
+	addr, _ := netip.AddrFromSlice(key[:f.addrLen])
+	rest := key[f.addrLen:]
+	return ruleset.Key{Addr: addr, Protocol: state.Protocol(rest[0]), Port: binary.BigEndian.Uint16(rest[4:])}
 }

@@ -68,3 +68,41 @@ func TestANodeWithoutIPv6(t *testing.T) {
 		t.Errorf("after IPv6 came:\n%s", listing)
 	}
 }
+
+// TestAReplacementKeepsSlotsThatCanBePicked is what TestASlotThatCanBePickedIsAlwaysThere
+// says of changes: of a replacement by fewer backends, by another agent too.
+func TestAReplacementKeepsSlotsThatCanBePicked(t *testing.T) {
+	ctx := context.Background()
+	before, table := open(t), ruleset.NewTable()
+	update(table, view("10.244.1.1", "10.244.2.2", "10.244.3.3", "10.244.4.4"))
+	if err := before.Replace(ctx, testSettings, table); err != nil {
+		t.Fatal(err)
+	}
+	after := openPlanes(t)
+	defer func() {
+		if err := after.each((*Plane).Close); err != nil {
+			t.Error(err)
+		}
+	}()
+	update(table, view("10.244.2.2"))
+	if err := after.Replace(ctx, testSettings, table); err != nil {
+		t.Fatal(err)
+	}
+	slots := func(set string) int {
+		return strings.Count(nft(t, "list", "map", "ip", "portolan", set), "10.96.0.1 . tcp . 80 . 0x")
+	}
+	if got := slots(endpoints); got != 4 {
+		t.Errorf("%d slots right after the replacement, want the four that could be picked before", got)
+	}
+	if listing := nft(t, "list", "map", "ip", "portolan", endpoints); strings.Contains(listing, "10.244.1.1") {
+		t.Errorf("a slot leads to an endpoint that has gone:\n%s", listing)
+	}
+	for range 2 {
+		if _, err := after.Collect(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := slots(endpoints); got != 1 {
+		t.Errorf("%d slots once they are collected, want one", got)
+	}
+}

@@ -18,7 +18,15 @@ import (
 type Plane struct {
 	logger hclog.Logger
 	family *family
-	conn   *nftables.Conn
+	// conn asks the kernel; transactions go by the socket, encoded with the recorder.
+	conn     *nftables.Conn
+	socket   *socket
+	recorder *recorder
+	// generations is shared by the planes of all families.
+	generations *generations
+	// looked is the generations' count of what others did, as of which the kernel holds
+	// what we put there.
+	looked uint64
 	// loaded is what the kernel holds; nil while that is not known, or if the node
 	// does not have the family.
 	loaded *loaded
@@ -27,11 +35,8 @@ type Plane struct {
 	// known is false until a Replace has succeeded, and after an error: then the
 	// kernel's content is not known well enough for Apply.
 	known bool
-	// undisturbed is the generation of nf_tables as of which the kernel holds what
-	// we put there; each transaction of ours raises both by one, unless it is empty:
-	// queued counts what is in it.
-	undisturbed uint32
-	queued      int
+	// begun is set once a Replace has succeeded in this process.
+	begun bool
 	// distrusted is set if somebody changed more than elements: then Replace makes
 	// the tables anew.
 	distrusted bool
@@ -39,16 +44,34 @@ type Plane struct {
 
 var _ dataplane.Dataplane = (*Plane)(nil)
 
-// Open connects to the kernel. It changes nothing.
-func Open(logger hclog.Logger, of dataplane.Family) (*Plane, error) {
-	p := &Plane{logger: logger, family: families[of], destroys: canDestroy()}
+// Open connects to the kernel, for each of the families. It changes nothing.
+func Open(logger hclog.Logger, of ...dataplane.Family) ([]*Plane, error) {
+	shared := &generations{}
+	var planes []*Plane
+	for _, family := range of {
+		p := &Plane{logger: logger, family: families[family], destroys: canDestroy(), generations: shared, looked: never}
+		planes = append(planes, p)
+		if err := p.open(); err != nil {
+			for _, opened := range planes {
+				err = errors.Join(err, opened.Close())
+			}
+			return nil, err
+		}
+	}
+	return planes, nil
+}
+
+func (p *Plane) open() (err error) {
+	if p.recorder, err = newRecorder(); err != nil {
+		return fmt.Errorf("preparing to encode nf_tables rules: %w", err)
+	}
 	if err := p.connect(); err != nil {
-		return nil, err
+		return err
 	}
 	if _, err := p.conn.ListTablesOfFamily(nftables.TableFamilyIPv4); err != nil {
-		return nil, errors.Join(fmt.Errorf("listing nf_tables tables: %w", explainListing(err)), p.Close())
+		return fmt.Errorf("listing nf_tables tables: %w", explainListing(err))
 	}
-	return p, nil
+	return nil
 }
 
 // Family returns the plane's address family.
@@ -68,32 +91,74 @@ func explainListing(err error) error {
 
 const wantNFTables = "expected a kernel with nf_tables (CONFIG_NF_TABLES, modprobe nf_tables)"
 
-func (p *Plane) connect() error {
-	conn, err := nftables.New(nftables.AsLasting())
+func (p *Plane) connect() (err error) {
+	if p.conn, err = nftables.New(nftables.AsLasting()); err == nil {
+		p.socket, err = openSocket()
+	}
 	if err != nil {
 		return fmt.Errorf("opening a netlink socket to nf_tables: %w", explain(err))
 	}
-	p.conn = conn
 	return nil
 }
 
-// transact commits what queue puts into the connection, in one transaction. After
-// an error the connection is made anew: the library would send what is queued
-// with the next transaction, and may not have read all of the kernel's answer.
-func (p *Plane) transact(doing string, queue func() error) error {
-	p.queued = 0
-	err := queue()
+// transact commits what queue puts into a transaction. After an error the kernel holds
+// what it held, and only Replace helps.
+func (p *Plane) transact(doing string, queue func(*transaction) error) error {
+	tx := &transaction{recorder: p.recorder}
+	err := queue(tx)
+	if settled := tx.settle(); err == nil {
+		err = settled
+	}
 	if err == nil {
-		if err = p.conn.Flush(); err == nil {
-			if p.queued > 0 {
-				p.undisturbed++
-			}
+		if len(tx.buffers) == 0 {
 			return nil
 		}
+		err = p.commit(tx.buffers)
+	}
+	if err == nil {
+		tx.committed()
+		return nil
 	}
 	p.known = false
-	_ = p.conn.CloseLasting()
-	return errors.Join(fmt.Errorf("%s of %s: %w", doing, p.family.name, explain(err)), p.connect())
+	var refused *batchError
+	if !errors.As(err, &refused) {
+		// What is left to be read would be taken for the answer to something else.
+		err = errors.Join(err, p.Close(), p.connect())
+	}
+	return fmt.Errorf("%s of %s: %w", doing, p.family.name, explain(err))
+}
+
+// attempts is how often a change is tried that others' transactions get in the way of,
+// before it is made whatever they do.
+const attempts = 8
+
+var errDisturbed = errors.New("somebody else changed our rules meanwhile")
+
+// commit sends a transaction. A change is made only to what was there when it was
+// computed: if somebody else was quicker, a look must show that it was elsewhere.
+func (p *Plane) commit(buffers [][]byte) error {
+	for range attempts {
+		expected := p.generations.current
+		if !p.known {
+			expected = 0 // A replacement, whatever there is.
+		}
+		err := p.socket.commit(expected, buffers)
+		if !errors.Is(err, unix.ERESTART) {
+			if err == nil {
+				p.generations.committed()
+			}
+			return err
+		}
+		switch disturbed, err := p.Disturbed(context.Background()); {
+		case err != nil:
+			return err
+		case disturbed:
+			return errDisturbed
+		}
+	}
+	err := p.socket.commit(0, buffers)
+	p.generations.current = 0
+	return err
 }
 
 // explain says what an operator can do about an error of the kernel.
@@ -108,8 +173,18 @@ func explain(err error) error {
 	}
 }
 
-// Close releases the netlink socket. The rules stay.
-func (p *Plane) Close() error { return p.conn.CloseLasting() }
+// Close releases the netlink sockets. The rules stay.
+func (p *Plane) Close() error {
+	var errs []error
+	if p.conn != nil {
+		errs = append(errs, p.conn.CloseLasting())
+	}
+	if p.socket != nil {
+		errs = append(errs, p.socket.close())
+	}
+	p.conn, p.socket = nil, nil
+	return errors.Join(errs...)
+}
 
 // Exists tells whether there is a table of ours.
 func (p *Plane) Exists(context.Context) (bool, error) { return p.hasTable(tableName) }
@@ -125,14 +200,14 @@ func (p *Plane) hasTable(name string) (bool, error) {
 // Cleanup removes our tables, the anchor last.
 func (p *Plane) Cleanup(context.Context) error {
 	p.known, p.loaded = false, nil
-	return p.transact("removing the nftables tables", func() error {
+	return p.transact("removing the nftables tables", func(tx *transaction) error {
 		for _, name := range []string{tableName, anchorName} {
 			has, err := p.hasTable(name)
 			if err != nil {
 				return err
 			}
 			if has {
-				p.conn.DelTable(&nftables.Table{Family: p.family.number, Name: name})
+				tx.library().DelTable(&nftables.Table{Family: p.family.number, Name: name})
 			}
 		}
 		return nil

@@ -68,13 +68,9 @@ type planes []*Plane
 
 func openPlanes(t testing.TB) planes {
 	t.Helper()
-	var both planes
-	for _, family := range []dataplane.Family{dataplane.IPv4, dataplane.IPv6} {
-		plane, err := Open(hclog.NewNullLogger(), family)
-		if err != nil {
-			t.Fatal(err)
-		}
-		both = append(both, plane)
+	both, err := Open(hclog.NewNullLogger(), dataplane.IPv4, dataplane.IPv6)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return both
 }

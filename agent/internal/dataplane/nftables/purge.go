@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
@@ -54,9 +53,9 @@ func (l *loaded) forgotten(changes []ruleset.Change) forgotten {
 }
 
 // queueForgotten queues the removal of clients that a change takes away.
-func (p *Plane) queueForgotten(l *loaded, lost forgotten) error {
+func (p *Plane) queueForgotten(tx *transaction, lost forgotten) error {
 	for memory, frontends := range lost {
-		if err := p.queueForget(l, memory, func(frontend, backend string) bool {
+		if err := p.queueForget(tx, p.loaded, memory, func(frontend, backend string) bool {
 			return slices.Contains(frontends[frontend], backend)
 		}); err != nil {
 			return err
@@ -67,13 +66,10 @@ func (p *Plane) queueForgotten(l *loaded, lost forgotten) error {
 
 // queueForgetAllBut queues the removal of clients that remember a backend which a
 // new content does not let them stick to.
-func (p *Plane) queueForgetAllBut(l *loaded, content *batch) error {
+func (p *Plane) queueForgetAllBut(tx *transaction, l *loaded, content *batch) error {
 	for memory, allowed := range memories {
-		valid := make(map[string]struct{}, len(content.added[allowed]))
-		for _, e := range content.added[allowed] {
-			valid[e.key] = struct{}{}
-		}
-		if err := p.queueForget(l, memory, func(frontend, backend string) bool {
+		valid := content.sticky[allowed]
+		if err := p.queueForget(tx, l, memory, func(frontend, backend string) bool {
 			_, ok := valid[frontend+backend]
 			return !ok
 		}); err != nil {
@@ -85,7 +81,7 @@ func (p *Plane) queueForgetAllBut(l *loaded, content *batch) error {
 
 // queueForget queues the removal of the clients for whose frontend and backend
 // gone holds.
-func (p *Plane) queueForget(l *loaded, memory string, gone func(frontend, backend string) bool) error {
+func (p *Plane) queueForget(tx *transaction, l *loaded, memory string, gone func(frontend, backend string) bool) error {
 	if !p.destroys {
 		return nil
 	}
@@ -93,14 +89,17 @@ func (p *Plane) queueForget(l *loaded, memory string, gone func(frontend, backen
 	if err != nil {
 		return fmt.Errorf("listing remembered clients: %w", explain(err))
 	}
-	var list []nftables.SetElement
+	list := &elementList{message: nftMsgDestroySetElem, family: l.family, set: l.family.specs[memory]}
 	for _, member := range members {
 		frontend := member.Key[:min(len(member.Key), l.family.frontendLen())]
 		if gone(string(frontend), string(member.Val)) {
-			list = append(list, nftables.SetElement{Key: member.Key})
+			list.add(element{set: memory, key: string(member.Key)})
 		}
 	}
-	return p.conn.SetDestroyElements(l.sets[memory], list)
+	if list.len == 0 {
+		return nil
+	}
+	return tx.elements(list)
 }
 
 // canDestroy tells whether the kernel can delete elements that may be missing

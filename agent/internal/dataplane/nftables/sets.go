@@ -27,6 +27,8 @@ const (
 	localAffinity          = "local-affinity"
 	localAffinityTimeouts  = "local-affinity-timeouts"
 	localAffinityEndpoints = "local-affinity-endpoints"
+
+	contentDigest = "content-digest"
 )
 
 // maxAffinity bounds how many clients are remembered in a family, all Services
@@ -72,6 +74,7 @@ func (f *family) setSpecs() []setSpec {
 		{name: localServiceIPs, key: frontend, verdict: true, comment: "external policy Local: frontend : number of backends on this node"},
 		{name: localIPs, key: frontend, comment: "frontends with external policy Local"},
 		{name: serviceCIDRs, key: []nftables.SetDatatype{addr}, interval: true, comment: "where ClusterIPs come from"},
+		{name: contentDigest, key: []nftables.SetDatatype{slot, slot}, comment: "digest of what the agent put into all other sets"},
 		{name: clusterIPs, key: []nftables.SetDatatype{addr}, comment: "ClusterIPs of Services"},
 		{name: serviceIPs, key: frontend, verdict: true, comment: "frontend : number of backends"},
 	}

@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -79,22 +80,66 @@ func (b *backend) listen(t testing.TB) {
 				return
 			}
 			b.accepted.Add(1)
+			_, _ = conn.Write([]byte{b.addr.Addr().As4()[3]})
 			_ = conn.Close()
 		}
 	}()
 }
 
-// connect makes connections to the ClusterIP until the context ends.
-func connect(ctx context.Context, made *atomic.Int64, failed chan<- error) {
-	for ctx.Err() == nil {
-		conn, err := net.DialTimeout("tcp", "10.96.0.1:80", 5*time.Second)
-		if err != nil {
-			failed <- err
-			return
-		}
-		_ = conn.(*net.TCPConn).SetLinger(0)
-		_ = conn.Close()
-		made.Add(1)
+// absence is a time for which a backend is taken away.
+type absence struct{ gone *backend }
+
+// clients make connections to the ClusterIP.
+type clients struct {
+	made   atomic.Int64
+	failed chan error
+	// absence is the present one, if there is one.
+	absence atomic.Pointer[absence]
+	running sync.WaitGroup
+}
+
+func startClients(ctx context.Context, n int) *clients {
+	c := &clients{failed: make(chan error, n)}
+	for range n {
+		c.running.Go(func() {
+			for ctx.Err() == nil {
+				if err := c.connect(); err != nil {
+					c.failed <- err
+					return
+				}
+			}
+		})
+	}
+	return c
+}
+
+// connect makes a connection. One that begins and ends while a backend is absent must
+// not come to it.
+func (c *clients) connect() error {
+	before := c.absence.Load()
+	conn, err := net.DialTimeout("tcp", "10.96.0.1:80", 5*time.Second)
+	if err != nil {
+		return err
+	}
+	var who [1]byte
+	_, err = conn.Read(who[:])
+	after := c.absence.Load()
+	_ = conn.(*net.TCPConn).SetLinger(0)
+	_ = conn.Close()
+	c.made.Add(1)
+	if before != nil && before == after && err == nil && before.gone.addr.Addr().As4()[3] == who[0] {
+		return fmt.Errorf("%s got a connection after it was taken away", before.gone.addr)
+	}
+	return err
+}
+
+// wait waits for the clients' end and reports their failures.
+func (c *clients) wait(t testing.TB) {
+	t.Helper()
+	c.running.Wait()
+	close(c.failed)
+	for err := range c.failed {
+		t.Errorf("a connection failed: %v", err)
 	}
 }
 
@@ -118,46 +163,27 @@ func TestNoConnectionIsLostWhileEndpointsChange(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	var made atomic.Int64
-	failed := make(chan error, 4)
-	var clients sync.WaitGroup
-	for range cap(failed) {
-		clients.Go(func() { connect(ctx, &made, failed) })
-	}
+	c := startClients(ctx, 4)
 	flips := 0
 	for ; ctx.Err() == nil; flips++ {
 		gone := backends[flips%len(backends)]
 		apply(slices.DeleteFunc(slices.Clone(backends), func(b *backend) bool { return b == gone }))
 		if flips%50 == 0 {
-			expectNoMore(t, gone)
+			c.absence.Store(&absence{gone})
+			time.Sleep(20 * time.Millisecond)
+			c.absence.Store(nil)
 			if _, err := plane.Collect(context.Background()); err != nil {
 				t.Fatal(err)
 			}
 		}
 		apply(backends)
 	}
-	clients.Wait()
-	close(failed)
-	for err := range failed {
-		t.Errorf("a connection failed: %v", err)
-	}
-	t.Logf("%d connections during %d changes", made.Load(), 2*flips)
+	c.wait(t)
+	t.Logf("%d connections during %d changes", c.made.Load(), 2*flips)
 	for _, b := range backends {
 		if b.accepted.Load() == 0 {
 			t.Errorf("%s was never reached", b.addr)
 		}
-	}
-}
-
-// expectNoMore checks that an endpoint which was taken away gets no new
-// connection, once those that were under way have arrived.
-func expectNoMore(t *testing.T, gone *backend) {
-	t.Helper()
-	time.Sleep(20 * time.Millisecond)
-	before := gone.accepted.Load()
-	time.Sleep(20 * time.Millisecond)
-	if after := gone.accepted.Load(); after != before {
-		t.Errorf("%s got %d connections after it was taken away", gone.addr, after-before)
 	}
 }
 
@@ -173,7 +199,8 @@ func clusterView(serving []*backend) ruleset.View {
 }
 
 // TestNoConnectionIsLostWhileTheRulesAreReplaced replaces everything again and
-// again, as an agent does when it starts or after an error.
+// again, by more and by fewer endpoints, as an agent does when it starts or after an
+// error.
 func TestNoConnectionIsLostWhileTheRulesAreReplaced(t *testing.T) {
 	plane, table := open(t), ruleset.NewTable()
 	backends := serveBackends(t, 10)
@@ -186,20 +213,13 @@ func TestNoConnectionIsLostWhileTheRulesAreReplaced(t *testing.T) {
 	replace()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	var made atomic.Int64
-	failed := make(chan error, 4)
-	var clients sync.WaitGroup
-	for range cap(failed) {
-		clients.Go(func() { connect(ctx, &made, failed) })
-	}
+	c := startClients(ctx, 4)
 	replacements := 0
 	for ; ctx.Err() == nil; replacements++ {
+		fewer := len(backends) - replacements%2*(1+replacements/2%(len(backends)-1))
+		update(table, clusterView(backends[:fewer]))
 		replace()
 	}
-	clients.Wait()
-	close(failed)
-	for err := range failed {
-		t.Errorf("a connection failed: %v", err)
-	}
-	t.Logf("%d connections during %d replacements", made.Load(), replacements)
+	c.wait(t)
+	t.Logf("%d connections during %d replacements", c.made.Load(), replacements)
 }

@@ -1,6 +1,7 @@
 package nftables
 
 import (
+	"encoding/binary"
 	"maps"
 	"net/netip"
 	"slices"
@@ -24,6 +25,8 @@ type loaded struct {
 	// handles of everything else, or 0, to notice what others do.
 	counts   map[string]int
 	skeleton uint64
+	// digest is that of our content, as the kernel holds it too; zero if it holds none.
+	digest uint64
 }
 
 func newLoaded(f *family) *loaded {
@@ -105,58 +108,43 @@ func (l *loaded) addAffinity(conn *nftables.Conn, timeout time.Duration) {
 	}
 }
 
-// queue puts a batch into the connection's transaction: chains first, then, set by
-// set, deletions before additions.
-func (l *loaded) queue(conn *nftables.Conn, b *batch) error {
+// queue puts a batch into the transaction: chains first, then, set by set, deletions
+// before additions, and the digest of what there is then.
+func (l *loaded) queue(tx *transaction, b *batch) error {
 	for _, n := range slices.Sorted(maps.Keys(b.picks)) {
-		l.addPick(conn, n)
+		l.addPick(tx.library(), n)
 	}
 	for _, n := range slices.Sorted(maps.Keys(b.localPicks)) {
-		l.addLocalPick(conn, n)
+		l.addLocalPick(tx.library(), n)
 	}
 	for _, timeout := range slices.Sorted(maps.Keys(b.affinities)) {
-		l.addAffinity(conn, timeout)
+		l.addAffinity(tx.library(), timeout)
 	}
+	if b.empty() && l.digest != 0 {
+		return nil
+	}
+	if l.digest != 0 {
+		b.delete(digestElement(l.digest))
+		b.digest ^= digestElement(l.digest).hash()
+	}
+	l.digest = max(1, l.digest^b.digest)
+	b.add(digestElement(l.digest))
 	for _, spec := range l.family.setSpecs() {
-		set := l.sets[spec.name]
-		l.counts[spec.name] += len(b.added[spec.name]) - len(b.deleted[spec.name])
-		if err := conn.SetDeleteElements(set, spec.elements(b.deleted[spec.name])); err != nil {
-			return err
+		for _, list := range []*elementList{b.deleted[spec.name], b.added[spec.name]} {
+			if list != nil {
+				if err := tx.elements(list); err != nil {
+					return err
+				}
+			}
 		}
-		if err := conn.SetAddElements(set, spec.elements(b.added[spec.name])); err != nil {
-			return err
-		}
+		tx.count(l, spec.name, b.added[spec.name].count()-b.deleted[spec.name].count())
 	}
 	return nil
 }
 
-// elements returns the library's form of elements.
-func (s setSpec) elements(list []element) []nftables.SetElement {
-	converted := make([]nftables.SetElement, len(list))
-	for i, e := range list {
-		converted[i] = nftables.SetElement{Key: []byte(e.key)}
-		if e.keyEnd != "" {
-			converted[i].KeyEnd = []byte(e.keyEnd)
-		}
-		switch {
-		case s.verdict:
-			converted[i].VerdictData = s.verdictOf(e.value)
-		case s.value != nil:
-			converted[i].Val = []byte(e.value)
-		}
-	}
-	return converted
-}
-
-func (s setSpec) verdictOf(value string) *expr.Verdict {
-	switch {
-	case value == dropVerdict:
-		return &expr.Verdict{Kind: expr.VerdictDrop}
-	case s.name == affinityTimeouts || s.name == localAffinityTimeouts:
-		return &expr.Verdict{Kind: expr.VerdictJump, Chain: value}
-	default:
-		return &expr.Verdict{Kind: expr.VerdictGoto, Chain: value}
-	}
+// digestElement is the one element of the set that holds the digest.
+func digestElement(digest uint64) element {
+	return element{set: contentDigest, key: string(binary.BigEndian.AppendUint64(nil, digest))}
 }
 
 // cidrElements returns the elements of an interval set that holds the prefixes,

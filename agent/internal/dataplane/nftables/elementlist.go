@@ -1,0 +1,131 @@
+package nftables
+
+import (
+	"encoding/binary"
+
+	"github.com/cespare/xxhash/v2"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// maxElements bounds the elements of one message: the length of an attribute has 16
+	// bits.
+	maxElements = 60 << 10
+	// bufferLen is about how much is encoded into one buffer.
+	bufferLen = 1 << 20
+)
+
+// elementList is elements of one set in the form in which they are sent: messages of one
+// kind, in buffers that are never copied. A small list is one small buffer.
+type elementList struct {
+	message uint16
+	family  *family
+	set     setSpec
+	// full are buffers that are complete; buffer is the one that is being filled.
+	full   [][]byte
+	buffer []byte
+	// begin and list are where the open message and its list begin; no message is open
+	// while list is zero.
+	begin, list int
+	len         int
+}
+
+// add encodes an element. Deleting needs its key alone.
+func (l *elementList) add(e element) {
+	if l.list != 0 && len(l.buffer)-l.list > maxElements {
+		l.end()
+	}
+	if l.list == 0 {
+		l.open()
+	}
+	b, begin := beginNested(l.buffer, unix.NFTA_LIST_ELEM)
+	b = appendData(b, unix.NFTA_SET_ELEM_KEY, e.key)
+	if e.keyEnd != "" {
+		b = appendData(b, nftaSetElemKeyEnd, e.keyEnd)
+	}
+	switch {
+	case l.set.verdict:
+		b = l.set.appendVerdict(b, e.value)
+	case l.set.value != nil && l.message != nftMsgDestroySetElem:
+		b = appendData(b, unix.NFTA_SET_ELEM_DATA, e.value)
+	}
+	endNested(b, begin)
+	l.buffer = b
+	l.len++
+}
+
+func (l *elementList) open() {
+	if len(l.buffer) > bufferLen-maxElements {
+		l.full = append(l.full, l.buffer)
+		l.buffer = make([]byte, 0, bufferLen+maxElements)
+	}
+	flags := uint16(unix.NLM_F_REQUEST)
+	if l.message == unix.NFT_MSG_NEWSETELEM {
+		flags |= unix.NLM_F_CREATE
+	}
+	l.begin = len(l.buffer)
+	b := appendHeader(l.buffer, unix.NFNL_SUBSYS_NFTABLES<<8|l.message, flags, uint8(l.family.number), 0)
+	b = appendText(b, unix.NFTA_SET_ELEM_LIST_SET, l.set.name)
+	b = appendText(b, unix.NFTA_SET_ELEM_LIST_TABLE, tableName)
+	l.buffer, l.list = beginNested(b, unix.NFTA_SET_ELEM_LIST_ELEMENTS)
+}
+
+func (l *elementList) end() {
+	endNested(l.buffer, l.list)
+	endMessage(l.buffer, l.begin)
+	l.list = 0
+}
+
+// count is how many elements there are; nil has none.
+func (l *elementList) count() int {
+	if l == nil {
+		return 0
+	}
+	return l.len
+}
+
+// messages returns the whole list. Nothing may be added after that.
+func (l *elementList) messages() [][]byte {
+	if l.list != 0 {
+		l.end()
+	}
+	return append(l.full, l.buffer)
+}
+
+func appendData(b []byte, kind uint16, value string) []byte {
+	b, begin := beginNested(b, kind)
+	b = appendAttribute(b, unix.NFTA_DATA_VALUE, value)
+	endNested(b, begin)
+	return b
+}
+
+func (s setSpec) appendVerdict(b []byte, value string) []byte {
+	const nfDrop = 0
+	code, chain := int32(unix.NFT_GOTO), value
+	switch {
+	case value == dropVerdict:
+		code, chain = nfDrop, ""
+	case s.name == affinityTimeouts || s.name == localAffinityTimeouts:
+		code = unix.NFT_JUMP
+	}
+	b, data := beginNested(b, unix.NFTA_SET_ELEM_DATA)
+	b, verdict := beginNested(b, unix.NFTA_DATA_VERDICT)
+	b = appendAttribute(b, unix.NFTA_VERDICT_CODE, string(binary.BigEndian.AppendUint32(nil, uint32(code))))
+	if chain != "" {
+		b = appendText(b, unix.NFTA_VERDICT_CHAIN, chain)
+	}
+	endNested(b, verdict)
+	endNested(b, data)
+	return b
+}
+
+// hash is an element's part of the digest of a family's content.
+func (e element) hash() uint64 {
+	var d xxhash.Digest
+	d.Reset()
+	for _, part := range []string{e.set, e.key, e.keyEnd, e.value} {
+		_, _ = d.WriteString(part)
+		_, _ = d.Write([]byte{0})
+	}
+	return d.Sum64()
+}

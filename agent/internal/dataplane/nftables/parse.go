@@ -1,0 +1,98 @@
+package nftables
+
+import (
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// messagesOf yields the messages in a buffer.
+func messagesOf(buffer []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for len(buffer) >= headerLen {
+			length := int(binary.NativeEndian.Uint32(buffer))
+			if length < headerLen || length > len(buffer) || !yield(buffer[:length]) {
+				return
+			}
+			buffer = buffer[min(aligned(length), len(buffer)):]
+		}
+	}
+}
+
+// attributesOf yields the kind and the value of each attribute in a buffer.
+func attributesOf(buffer []byte) iter.Seq2[uint16, []byte] {
+	return func(yield func(uint16, []byte) bool) {
+		for len(buffer) >= attributeLen {
+			length := int(binary.NativeEndian.Uint16(buffer))
+			kind := binary.NativeEndian.Uint16(buffer[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
+			if length < attributeLen || length > len(buffer) || !yield(kind, buffer[attributeLen:length]) {
+				return
+			}
+			buffer = buffer[min(aligned(length), len(buffer)):]
+		}
+	}
+}
+
+func aligned(length int) int { return (length + 3) &^ 3 }
+
+// attribute returns the value of the first attribute of a kind, or nil.
+func attribute(buffer []byte, wanted uint16) []byte {
+	for kind, value := range attributesOf(buffer) {
+		if kind == wanted {
+			return value
+		}
+	}
+	return nil
+}
+
+// messageNames are nf_tables' messages that transactions have.
+var messageNames = map[uint16]string{
+	unix.NFT_MSG_NEWTABLE: "adding a table", unix.NFT_MSG_DELTABLE: "deleting a table",
+	unix.NFT_MSG_NEWCHAIN: "adding a chain", unix.NFT_MSG_NEWRULE: "adding a rule",
+	unix.NFT_MSG_NEWSET: "adding a set", unix.NFT_MSG_NEWSETELEM: "adding an element",
+	unix.NFT_MSG_DELSETELEM: "deleting an element", nftMsgDestroySetElem: "forgetting a client",
+}
+
+// describe says in words what a message asks for, and for elements which one the kernel
+// stopped at.
+func describe(message []byte, offset int) string {
+	kind := binary.NativeEndian.Uint16(message[4:]) & 0xff
+	text, ok := messageNames[kind]
+	if !ok {
+		text = fmt.Sprintf("message %d", kind)
+	}
+	body := message[headerLen+nfgenmsgLen:]
+	if kind != unix.NFT_MSG_NEWSETELEM && kind != unix.NFT_MSG_DELSETELEM && kind != nftMsgDestroySetElem {
+		return text
+	}
+	set := strings.TrimRight(string(attribute(body, unix.NFTA_SET_ELEM_LIST_SET)), "\x00")
+	text += " of " + set
+	// What is left after an element begins, counted from the end, tells where it is.
+	for _, e := range attributesOf(attribute(body, unix.NFTA_SET_ELEM_LIST_ELEMENTS)) {
+		end := cap(message) - cap(e) + len(e)
+		if offset != 0 && offset < end {
+			key := attribute(attribute(e, unix.NFTA_SET_ELEM_KEY), unix.NFTA_DATA_VALUE)
+			return text + " " + describeKey(key, message[headerLen])
+		}
+	}
+	return text
+}
+
+// describeKey prints a key as nft does as far as it is an address, or a frontend.
+func describeKey(key []byte, number byte) string {
+	f := ipv4
+	if number == uint8(ipv6.number) {
+		f = ipv6
+	}
+	if len(key) < f.frontendLen() {
+		return fmt.Sprintf("%x", key)
+	}
+	frontend, rest := parseFrontend(f, key), key[f.frontendLen():]
+	if len(rest) == 0 {
+		return frontend.String()
+	}
+	return fmt.Sprintf("%s . %x", frontend, rest)
+}
