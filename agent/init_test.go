@@ -49,12 +49,8 @@ func checkpoint(t *testing.T, n int) string {
 	t.Helper()
 	held := state.New()
 	held.Apply([]*discoveryv1.Resource{nodeConfig(hours(n))}, nil)
-	content, err := held.Encode(state.Checkpoint{Node: "node-a"})
-	if err != nil {
-		t.Fatal(err)
-	}
 	path := filepath.Join(t.TempDir(), "checkpoint")
-	if err := state.WriteFile(path, content); err != nil {
+	if _, err := held.Snapshot(state.Checkpoint{Node: "node-a"}).WriteFile(path); err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/netip"
 	"slices"
@@ -131,10 +132,25 @@ func New(config Config, restored *state.State, header state.Checkpoint) *Loop {
 		writer: newWriter(config.CheckpointPath, config.Observer, config.Logger),
 	}
 	loop.table.SetLimits(config.Limits)
+	loop.restoreOrders(header.Extra)
 	for _, p := range config.Dataplanes {
 		loop.planes = append(loop.planes, &plane{Dataplane: p, whole: true})
 	}
 	return loop
+}
+
+// restoreOrders has the table number backends as the agent did that wrote a checkpoint:
+// then its rules can be told to be right without a change.
+func (l *Loop) restoreOrders(encoded []byte) {
+	if len(encoded) == 0 {
+		return
+	}
+	var orders []ruleset.Order
+	if err := json.Unmarshal(encoded, &orders); err != nil {
+		l.Logger.Warn("the checkpoint does not say how backends were numbered; all will be written anew", "error", err)
+		return
+	}
+	l.table.Restore(orders)
 }
 
 func stoppedTimer() *time.Timer {

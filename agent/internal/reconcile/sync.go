@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"maps"
 	"net/netip"
@@ -115,7 +116,7 @@ func (l *Loop) succeed() {
 	l.collectLater()
 	if l.CheckpointPath != "" && !l.checkpointing {
 		l.checkpointing = true
-		l.checkpoint.Reset(checkpointDelay)
+		l.checkpoint.Reset(max(checkpointDelay, l.writer.pause()))
 	}
 }
 
@@ -135,13 +136,11 @@ func (l *Loop) writeCheckpoint() {
 	if l.CheckpointPath == "" || !l.told || l.behind() {
 		return
 	}
-	content, err := l.state.Encode(state.Checkpoint{
-		Node: l.Node, Written: l.Now().UTC().Truncate(time.Millisecond), Revision: l.revision, Source: l.source,
-	})
+	orders, err := json.Marshal(l.table.Orders())
 	if err != nil {
-		l.Observer.Checkpointed(0, err)
-		l.Logger.Error("cannot encode the checkpoint", "error", err)
-		return
+		l.Logger.Error("a restart will number backends anew, and so write all of them", "error", err)
 	}
-	l.writer.write(content)
+	l.writer.write(l.state.Snapshot(state.Checkpoint{
+		Node: l.Node, Written: l.Now().UTC().Truncate(time.Millisecond), Revision: l.revision, Source: l.source, Extra: orders,
+	}))
 }

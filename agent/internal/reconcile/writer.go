@@ -1,6 +1,9 @@
 package reconcile
 
 import (
+	"sync/atomic"
+	"time"
+
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/portolan-net/portolan/agent/internal/state"
@@ -12,18 +15,33 @@ type writer struct {
 	path     string
 	observer Observer
 	logger   hclog.Logger
-	next     chan []byte
+	next     chan *state.Snapshot
 	// failed is set while the last write failed, so that one failure that lasts is
 	// logged once.
 	failed bool
+	// took is how long the last checkpoint took, in nanoseconds.
+	took atomic.Int64
+}
+
+const (
+	// share is how much of the time may be spent on writing checkpoints, which are the
+	// whole state each time.
+	share = 0.02
+	// longestPause bounds how old the state on disk can get.
+	longestPause = time.Minute
+)
+
+// pause returns how long to leave between two checkpoints.
+func (w *writer) pause() time.Duration {
+	return min(time.Duration(float64(w.took.Load())/share), longestPause)
 }
 
 func newWriter(path string, observer Observer, logger hclog.Logger) *writer {
-	return &writer{path: path, observer: observer, logger: logger, next: make(chan []byte, 1)}
+	return &writer{path: path, observer: observer, logger: logger, next: make(chan *state.Snapshot, 1)}
 }
 
 // write replaces what waits. Only one goroutine may call it.
-func (w *writer) write(content []byte) {
+func (w *writer) write(content *state.Snapshot) {
 	select {
 	case <-w.next:
 	default:
@@ -40,8 +58,10 @@ func (w *writer) run() {
 		}
 	}
 	for content := range w.next {
-		err := state.WriteFile(w.path, content)
-		w.observer.Checkpointed(len(content), err)
+		begun := time.Now()
+		size, err := content.WriteFile(w.path)
+		w.took.Store(int64(time.Since(begun)))
+		w.observer.Checkpointed(size, err)
 		if err != nil && !w.failed {
 			w.logger.Error("the rules are in force, but after a reboot without control plane they would be missing", "error", err)
 		}

@@ -22,7 +22,7 @@ type rules struct {
 	clusterIPs []netip.Addr
 	hairpins   []Hairpin
 	// lists remembers the slot order of every list of backends.
-	lists   map[listKey][]netip.AddrPort
+	lists   []slotList
 	noLocal byFamily
 }
 
@@ -37,7 +37,7 @@ type listKey struct {
 // build computes a Service's rules. Slots are arranged after the old rules, which
 // may be nil.
 func build(view View, env Environment, old *rules) *rules {
-	next := &rules{lists: map[listKey][]netip.AddrPort{}}
+	next := &rules{}
 	if view.Service == nil {
 		return next
 	}
@@ -77,12 +77,10 @@ func (r *rules) addPort(view View, env Environment, old *rules, clusterIP netip.
 }
 
 func (r *rules) list(old *rules, key listKey, want []netip.AddrPort) []netip.AddrPort {
-	var before []netip.AddrPort
-	if old != nil {
-		before = old.lists[key]
+	arranged := arrange(old.slots(key), want)
+	if len(arranged) > 0 {
+		r.lists = append(r.lists, slotList{key, arranged})
 	}
-	arranged := arrange(before, want)
-	r.lists[key] = arranged
 	return arranged
 }
 

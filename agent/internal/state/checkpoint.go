@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -24,13 +25,16 @@ import (
 )
 
 const (
-	checkpointFormat = "portolan-checkpoint/1"
+	checkpointFormat = "portolan-checkpoint/2"
+	// headerLen is that of the header line, which is padded: it is written last, since
+	// it says what comes after it.
+	headerLen = 1024
 	// maxCheckpoint bounds what a damaged file can make the agent read.
 	maxCheckpoint = 1 << 30
 )
 
 // Checkpoint is a state on disk: one line of JSON for people and for checks, then
-// the resources, each with its length before it.
+// the resources, each with its length before it, then what goes with them.
 type Checkpoint struct {
 	Format string `json:"format"`
 	// Schema is the digest of the resources' protobuf schema. Under another
@@ -44,6 +48,8 @@ type Checkpoint struct {
 	Resources int       `json:"resources"`
 	Bytes     int       `json:"bytes"`
 	SHA256    string    `json:"sha256"`
+	// Extra is what goes with the resources; the state does not know what it means.
+	Extra []byte `json:"-"`
 }
 
 // Source is a point in the history of the source's objects.
@@ -77,24 +83,62 @@ func Schema() string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// Encode returns the state as a checkpoint file's content. Format, Schema, Bytes,
-// Resources and SHA256 of the header are filled in.
-func (s *State) Encode(header Checkpoint) ([]byte, error) {
-	var body bytes.Buffer
-	for r := range s.Resources() {
-		if _, err := protodelim.MarshalTo(&body, r); err != nil {
-			return nil, fmt.Errorf("encoding %s for the checkpoint: %w", r.GetName(), err)
-		}
-		header.Resources++
-	}
-	sum := sha256.Sum256(body.Bytes())
+// Snapshot is a state as it was, to be written while the state goes on.
+type Snapshot struct {
+	header    Checkpoint
+	resources *State
+}
+
+// Snapshot returns the state as it is. Format, Schema, Bytes, Resources and SHA256 of
+// the header are filled in later.
+func (s *State) Snapshot(header Checkpoint) *Snapshot {
 	header.Format, header.Schema = checkpointFormat, Schema()
-	header.Bytes, header.SHA256 = body.Len(), hex.EncodeToString(sum[:])
-	line, err := json.Marshal(header)
-	if err != nil {
-		return nil, fmt.Errorf("encoding the checkpoint's header: %w", err)
+	// The members of the maps are immutable.
+	return &Snapshot{header: header, resources: &State{
+		services: maps.Clone(s.services), sets: maps.Clone(s.sets), locals: maps.Clone(s.locals), config: s.config, cluster: s.cluster,
+	}}
+}
+
+// writeTo writes the snapshot and returns how many bytes it has.
+func (s *Snapshot) writeTo(file io.WriteSeeker) (int, error) {
+	if _, err := file.Write(paddedHeader(nil)); err != nil {
+		return 0, err
 	}
-	return append(append(line, '\n'), body.Bytes()...), nil
+	sum := sha256.New()
+	buffered := bufio.NewWriterSize(io.MultiWriter(file, sum), 1<<16)
+	for r := range s.resources.Resources() {
+		n, err := protodelim.MarshalTo(buffered, r)
+		if err != nil {
+			return 0, fmt.Errorf("encoding %s for the checkpoint: %w", r.GetName(), err)
+		}
+		s.header.Resources++
+		s.header.Bytes += n
+	}
+	_, _ = buffered.Write(s.header.Extra)
+	s.header.Bytes += len(s.header.Extra)
+	if err := buffered.Flush(); err != nil {
+		return 0, err
+	}
+	s.header.SHA256 = hex.EncodeToString(sum.Sum(nil))
+	line, err := json.Marshal(s.header)
+	if err != nil {
+		return 0, fmt.Errorf("encoding the checkpoint's header: %w", err)
+	}
+	if len(line) >= headerLen {
+		return 0, fmt.Errorf("the checkpoint's header has %d bytes: expected fewer than %d", len(line), headerLen)
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return 0, err
+	}
+	_, err = file.Write(paddedHeader(line))
+	return headerLen + s.header.Bytes, err
+}
+
+func paddedHeader(line []byte) []byte {
+	padded := bytes.Repeat([]byte{' '}, headerLen)
+	copy(padded, line)
+	padded[headerLen-1] = '\n'
+	return padded
 }
 
 // Decode restores a state from a checkpoint file's content. It returns an error,
@@ -119,10 +163,11 @@ func Decode(content []byte, node string) (*State, Checkpoint, error) {
 	case header.SHA256 != hex.EncodeToString(sum[:]):
 		return nil, header, errors.New("the SHA-256 of the resources differs from the header's: the file is damaged")
 	}
-	resources, err := decodeResources(body, header.Resources)
+	resources, extra, err := decodeResources(body, header.Resources)
 	if err != nil {
 		return nil, header, err
 	}
+	header.Extra = extra
 	restored := New()
 	if _, rejected := restored.Apply(resources, nil); len(rejected) > 0 {
 		return nil, header, fmt.Errorf("%s: %s", rejected[0].GetName().GetName(), rejected[0].GetReason())
@@ -130,24 +175,17 @@ func Decode(content []byte, node string) (*State, Checkpoint, error) {
 	return restored, header, nil
 }
 
-func decodeResources(body []byte, count int) ([]*discoveryv1.Resource, error) {
-	var resources []*discoveryv1.Resource
-	reader := bufio.NewReader(bytes.NewReader(body))
-	for {
+// decodeResources returns the resources and what comes after them.
+func decodeResources(body []byte, count int) (resources []*discoveryv1.Resource, rest []byte, err error) {
+	reader := bytes.NewReader(body)
+	for len(resources) < count {
 		r := new(discoveryv1.Resource)
-		err := protodelim.UnmarshalOptions{MaxSize: maxCheckpoint}.UnmarshalFrom(reader, r)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("resource %d: %w", len(resources), err)
+		if err := (protodelim.UnmarshalOptions{MaxSize: maxCheckpoint}).UnmarshalFrom(reader, r); err != nil {
+			return nil, nil, fmt.Errorf("resource %d of %d: %w", len(resources), count, err)
 		}
 		resources = append(resources, r)
 	}
-	if len(resources) != count {
-		return nil, fmt.Errorf("%d resources: expected %d", len(resources), count)
-	}
-	return resources, nil
+	return resources, body[len(body)-reader.Len():], nil
 }
 
 // ReadFile reads a checkpoint. A missing file is fs.ErrNotExist.
@@ -168,27 +206,28 @@ func ReadFile(path, node string) (*State, Checkpoint, error) {
 	return restored, header, nil
 }
 
-// WriteFile puts a checkpoint's content in place of an older one so that at any
-// moment, power loss included, the path holds the whole of either.
-func WriteFile(path string, content []byte) (err error) {
+// WriteFile puts the snapshot in place of an older checkpoint so that at any moment,
+// power loss included, the path holds the whole of either. It returns how many bytes it
+// has.
+func (s *Snapshot) WriteFile(path string) (size int, err error) {
 	temporary, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
-		return fmt.Errorf("writing the checkpoint: %w", err)
+		return 0, fmt.Errorf("writing the checkpoint: %w", err)
 	}
 	defer func() {
 		if err != nil {
 			_ = os.Remove(temporary.Name())
 		}
 	}()
-	_, err = temporary.Write(content)
+	size, err = s.writeTo(temporary)
 	err = errors.Join(err, temporary.Sync(), temporary.Close())
 	if err == nil {
 		err = os.Rename(temporary.Name(), path)
 	}
 	if err != nil {
-		return fmt.Errorf("writing the checkpoint %s: %w", path, err)
+		return 0, fmt.Errorf("writing the checkpoint %s: %w", path, err)
 	}
-	return syncDirectory(filepath.Dir(path))
+	return size, syncDirectory(filepath.Dir(path))
 }
 
 // RemoveLeftovers removes the temporary files of WriteFiles that were killed. Call

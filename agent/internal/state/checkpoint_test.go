@@ -10,7 +10,7 @@ import (
 func TestUnfinishedCheckpointsAreRemoved(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "checkpoint")
-	if err := WriteFile(path, []byte("whole")); err != nil {
+	if _, err := New().Snapshot(Checkpoint{}).WriteFile(path); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"checkpoint.123", "checkpoint.4567", "checkpoint.old", "other.123"} {

@@ -3,6 +3,7 @@ package state
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	"github.com/portolan-net/portolan/api/resource"
@@ -12,8 +13,9 @@ import (
 type State struct {
 	services map[string]*Service
 	sets     map[string]*EndpointSet
-	// byService indexes the EndpointSets by their Service.
-	byService map[string]map[string]*EndpointSet
+	// byService has the EndpointSets of each Service, ordered by name. Its lists are
+	// replaced and not changed.
+	byService map[string][]*EndpointSet
 	locals    map[string]*LocalEndpoints
 	config    *NodeConfig
 	cluster   *ClusterConfig
@@ -24,7 +26,7 @@ func New() *State {
 	return &State{
 		services:  map[string]*Service{},
 		sets:      map[string]*EndpointSet{},
-		byService: map[string]map[string]*EndpointSet{},
+		byService: map[string][]*EndpointSet{},
 		locals:    map[string]*LocalEndpoints{},
 	}
 }
@@ -124,12 +126,13 @@ func (s *State) set(r *discoveryv1.Resource, dirty *Dirty) error {
 func (s *State) setEndpointSet(set *EndpointSet, dirty *Dirty) {
 	s.unlink(set.Name, dirty)
 	s.sets[set.Name] = set
-	if s.byService[set.Service] == nil {
-		s.byService[set.Service] = map[string]*EndpointSet{}
-	}
-	s.byService[set.Service][set.Name] = set
+	list := s.byService[set.Service]
+	at, _ := slices.BinarySearchFunc(list, set.Name, compareName)
+	s.byService[set.Service] = slices.Insert(slices.Clip(list), at, set)
 	dirty.service(set.Service)
 }
+
+func compareName(set *EndpointSet, name string) int { return strings.Compare(set.Name, name) }
 
 // unlink takes an EndpointSet from the Service that it belonged to.
 func (s *State) unlink(name string, dirty *Dirty) {
@@ -138,8 +141,9 @@ func (s *State) unlink(name string, dirty *Dirty) {
 		return
 	}
 	delete(s.sets, name)
-	delete(s.byService[old.Service], name)
-	if len(s.byService[old.Service]) == 0 {
+	list := s.byService[old.Service]
+	at, _ := slices.BinarySearchFunc(list, name, compareName)
+	if s.byService[old.Service] = slices.Concat(list[:at], list[at+1:]); len(list) == 1 {
 		delete(s.byService, old.Service)
 	}
 	dirty.service(old.Service)
@@ -172,15 +176,9 @@ func (s *State) Service(name string) *Service { return s.services[name] }
 // Services returns the names of all Services, ordered.
 func (s *State) Services() []string { return slices.Sorted(maps.Keys(s.services)) }
 
-// EndpointSets returns a Service's EndpointSets, ordered by name.
-func (s *State) EndpointSets(service string) []*EndpointSet {
-	sets := s.byService[service]
-	list := make([]*EndpointSet, 0, len(sets))
-	for _, name := range slices.Sorted(maps.Keys(sets)) {
-		list = append(list, sets[name])
-	}
-	return list
-}
+// EndpointSets returns a Service's EndpointSets, ordered by name. The list is not to be
+// changed.
+func (s *State) EndpointSets(service string) []*EndpointSet { return s.byService[service] }
 
 // Local returns a Service's endpoints on this node, or nil.
 func (s *State) Local(service string) *LocalEndpoints { return s.locals[service] }

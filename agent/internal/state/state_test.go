@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -207,11 +208,24 @@ func TestWireAndStateAgree(t *testing.T) {
 	}
 }
 
+// snapshot is of a full state, with something to go with it.
+func snapshot(t testing.TB) *Snapshot {
+	t.Helper()
+	return full(t).Snapshot(Checkpoint{
+		Node: "node-a", Written: time.Unix(1_700_000_000, 0).UTC(), Revision: 42, Source: Source{Source: "test", Services: 9}, Extra: []byte("extra"),
+	})
+}
+
 func checkpoint(t testing.TB) []byte {
 	t.Helper()
-	content, err := full(t).Encode(Checkpoint{Node: "node-a", Written: time.Unix(1_700_000_000, 0).UTC(), Revision: 42, Source: Source{Source: "test", Services: 9}})
+	path := filepath.Join(t.TempDir(), "checkpoint")
+	size, err := snapshot(t).WriteFile(path)
 	if err != nil {
 		t.Fatal(err)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil || len(content) != size {
+		t.Fatalf("%d bytes of %d, %v", len(content), size, err)
 	}
 	return content
 }
@@ -219,7 +233,7 @@ func checkpoint(t testing.TB) []byte {
 func TestCheckpointComesBackFromDisk(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "checkpoint")
 	for range 2 {
-		if err := WriteFile(path, checkpoint(t)); err != nil {
+		if _, err := snapshot(t).WriteFile(path); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -227,13 +241,33 @@ func TestCheckpointComesBackFromDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if header.Revision != 42 || header.Source.Services != 9 || header.Schema != Schema() {
+	if header.Revision != 42 || header.Source.Services != 9 || header.Schema != Schema() || string(header.Extra) != "extra" {
 		t.Errorf("header %+v", header)
 	}
 	compare(t, full(t), restored)
 	if left, _ := filepath.Glob(path + ".*"); len(left) > 0 {
 		t.Errorf("temporary files stay: %v", left)
 	}
+}
+
+// TestASnapshotIsTheStateAsItWas writes one after the state has gone on.
+func TestASnapshotIsTheStateAsItWas(t *testing.T) {
+	s := full(t)
+	was := s.Snapshot(Checkpoint{Node: "node-a"})
+	var names []resource.Name
+	for name := range s.Held() {
+		names = append(names, name)
+	}
+	s.Apply(nil, names)
+	path := filepath.Join(t.TempDir(), "checkpoint")
+	if _, err := was.WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+	restored, _, err := ReadFile(path, "node-a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	compare(t, full(t), restored)
 }
 
 func TestADamagedOrForeignCheckpointIsNeverUsed(t *testing.T) {
@@ -244,7 +278,7 @@ func TestADamagedOrForeignCheckpointIsNeverUsed(t *testing.T) {
 		want    string
 	}{
 		"empty":          {nil, "node-a", "no header line"},
-		"of another day": {bytes.Replace(good, []byte("checkpoint/1"), []byte("checkpoint/9"), 1), "node-a", `format "portolan-checkpoint/9": expected "portolan-checkpoint/1"`},
+		"of another day": {bytes.Replace(good, []byte("checkpoint/2"), []byte("checkpoint/9"), 1), "node-a", `format "portolan-checkpoint/9": expected "portolan-checkpoint/2"`},
 		"another node's": {good, "node-b", `node "node-a": expected this node, "node-b"`},
 		"truncated":      {good[:len(good)-1], "node-a", "bytes of resources: expected"},
 		"extended":       {append(bytes.Clone(good), 0), "node-a", "bytes of resources: expected"},
@@ -276,7 +310,7 @@ func TestNoMutationOfTheResourcesIsBelieved(t *testing.T) {
 
 func TestACheckpointThatCannotBeWrittenSaysWhere(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "no", "checkpoint")
-	if err := WriteFile(path, nil); err == nil || !strings.Contains(err.Error(), filepath.Dir(path)) {
+	if _, err := snapshot(t).WriteFile(path); err == nil || !strings.Contains(err.Error(), filepath.Dir(path)) {
 		t.Errorf("error %v, want one that names the directory", err)
 	}
 	if _, _, err := ReadFile(path, "node-a"); !errors.Is(err, fs.ErrNotExist) {
