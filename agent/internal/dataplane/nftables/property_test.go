@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/portolan-net/portolan/agent/internal/dataplane"
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 )
 
@@ -220,6 +221,96 @@ func TestAnotherAgentAdoptsTheSkeleton(t *testing.T) {
 	}
 	if err := second.each((*Plane).Close); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestAnAgentThatFindsWhatItWantsCommitsNothing has one agent follow another. What the
+// first left is kept only if it is, to the last element, what the second wants.
+func TestAnAgentThatFindsWhatItWantsCommitsNothing(t *testing.T) {
+	settings := func(change func(*dataplane.Settings)) dataplane.Settings {
+		changed := testSettings
+		change(&changed)
+		return changed
+	}
+	for name, test := range map[string]struct {
+		backends []string
+		settings dataplane.Settings
+		commands []string
+		commits  uint32
+	}{
+		"the same":                  {},
+		"another backend":           {backends: []string{"10.244.1.1", "10.244.2.3"}, commits: 1},
+		"other Service CIDRs":       {settings: settings(func(s *dataplane.Settings) { s.ServiceCIDRs = s.ServiceCIDRs[:1] }), commits: 2},
+		"another layout":            {settings: settings(func(s *dataplane.Settings) { s.MasqueradeAll = true }), commits: 2},
+		"a deleted element":         {commands: []string{"delete element ip portolan cluster-ips { 10.96.0.1 }"}, commits: 1},
+		"an element too many":       {commands: []string{"add element ip6 portolan cluster-ips { fd00:96::99 }"}, commits: 1},
+		"an exchanged Service CIDR": {commands: []string{"flush set ip portolan service-cidrs", "add element ip portolan service-cidrs { 10.97.0.0/16 }"}, commits: 1},
+		"a flushed chain":           {commands: []string{"flush chain ip portolan guard"}, commits: 1},
+		"an exchanged rule":         {commands: []string{"flush chain ip portolan pick-1", "add rule ip portolan pick-1 drop"}, commits: 1},
+		"a chain of somebody":       {commands: []string{"add chain ip portolan other"}, commits: 1},
+		"a hooked chain":            {commands: []string{"add chain ip portolan pick-99 { type filter hook input priority 0; }"}, commits: 1},
+		"a policy":                  {commands: []string{"add chain ip portolan filter-input { policy drop; }"}, commits: 1},
+		"a table switched off":      {commands: []string{"add table ip portolan { flags dormant; }"}, commits: 1},
+		"no anchor":                 {commands: []string{"delete table ip portolan-anchor"}, commits: 1},
+		"the anchor emptied":        {commands: []string{"flush table ip portolan-anchor"}, commits: 1},
+		"the anchor switched off":   {commands: []string{"add table ip portolan-anchor { flags dormant; }"}, commits: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := context.Background()
+			first, table := open(t), ruleset.NewTable()
+			table.SetEnvironment(testEnvironment)
+			update(table, view("10.244.1.1", "10.244.2.2"))
+			if err := first.Replace(ctx, testSettings, table); err != nil {
+				t.Fatal(err)
+			}
+			before := nft(t, "-s", "list", "ruleset")
+			for _, command := range test.commands {
+				nft(t, strings.Fields(command)...)
+			}
+			wanted := ruleset.NewTable()
+			wanted.SetEnvironment(testEnvironment)
+			if test.backends == nil {
+				test.backends = []string{"10.244.1.1", "10.244.2.2"}
+			}
+			update(wanted, view(test.backends...))
+			if test.settings.MasqueradeBit == 0 {
+				test.settings = testSettings
+			}
+			generation := func() uint32 {
+				gen, err := first[0].conn.GetGen()
+				if err != nil {
+					t.Fatal(err)
+				}
+				return gen.ID
+			}
+			second, found := openPlanes(t), generation()
+			defer func() {
+				if err := second.each((*Plane).Close); err != nil {
+					t.Error(err)
+				}
+			}()
+			if err := second.Replace(ctx, test.settings, wanted); err != nil {
+				t.Fatal(err)
+			}
+			if commits := generation() - found; commits != test.commits {
+				t.Errorf("%d commits, want %d", commits, test.commits)
+			}
+			if len(test.commands) > 0 {
+				if after := nft(t, "-s", "list", "ruleset"); sorted(after) != sorted(before) {
+					t.Errorf("not undone:\n%s\nwas:\n%s", after, before)
+				}
+			}
+			if disturbed(t, second) {
+				t.Error("disturbed although nobody did anything since")
+			}
+			changes := update(wanted, view("10.244.2.2", "10.244.3.3", "10.244.4.4"))
+			if err := second.Apply(ctx, &changes); err != nil {
+				t.Fatal(err)
+			}
+			if listing := nft(t, "list", "map", "ip", "portolan", endpoints); !strings.Contains(listing, "10.244.4.4") {
+				t.Errorf("the change after it is missing:\n%s", listing)
+			}
+		})
 	}
 }
 

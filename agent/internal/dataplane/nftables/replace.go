@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
+	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
@@ -61,10 +63,7 @@ func (p *Plane) adoptWhole(settings dataplane.Settings, next *batch) *loaded {
 		return nil
 	}
 	l := newLoaded(p.family)
-	if has, err := p.hasTable(tableName); err != nil || !has || !p.adopt(l, settings) {
-		return nil
-	}
-	if anchored, err := p.hasTable(anchorName); err != nil || !anchored {
+	if !p.adopt(l, settings) || !p.anchored() {
 		return nil
 	}
 	digests, err := p.conn.GetSetElements(l.sets[contentDigest])
@@ -80,11 +79,34 @@ func (p *Plane) adoptWhole(settings dataplane.Settings, next *batch) *loaded {
 	if err != nil {
 		return nil
 	}
+	// The kernel counts ranges in its own way. One that counts nothing cannot tell what
+	// others have done.
 	l.counts[serviceCIDRs] = found.counts[serviceCIDRs]
-	if _, miscounted := l.miscounted(found.counts); miscounted {
+	if _, miscounted := l.miscounted(found.counts); miscounted || len(found.counts) == 0 {
+		return nil
+	}
+	if !p.holdsRanges(l.sets[serviceCIDRs], p.family.cidrElements(settings.ServiceCIDRs)) {
 		return nil
 	}
 	return l
+}
+
+// holdsRanges tells whether a set of ranges has exactly the elements.
+func (p *Plane) holdsRanges(set *nftables.Set, want []nftables.SetElement) bool {
+	found, err := p.conn.GetSetElements(set)
+	if err != nil {
+		return false
+	}
+	ends := map[string]bool{}
+	for _, e := range found {
+		ends[string(e.Key)] = e.IntervalEnd
+	}
+	for _, e := range want {
+		if end, ok := ends[string(e.Key)]; !ok || end != e.IntervalEnd {
+			return false
+		}
+	}
+	return len(found) == len(want)
 }
 
 // whole returns the family's elements of a content.
@@ -210,27 +232,41 @@ func (p *Plane) adopt(l *loaded, settings dataplane.Settings) bool {
 		return false
 	}
 	for _, set := range sets {
-		if l.sets[set.Name] == nil {
-			return false
-		}
-		if set.Name == clusterIPs && !strings.HasSuffix(set.Comment, fingerprint(settings)) {
+		spec, ok := l.family.specs[set.Name]
+		if !ok || set.Comment != spec.commentFor(settings) {
 			return false
 		}
 	}
-	chains, err := p.conn.ListChainsOfTableFamily(l.family.number)
+	return p.hasChains(tableName, l.family.skeleton(settings), l.learn)
+}
+
+// hasChains tells whether a table is in force and has the chains as we make them, and
+// besides them such only as more tells how we make.
+func (p *Plane) hasChains(table string, specs []chainSpec, more func(name string) (chainSpec, bool)) bool {
+	tables, err := p.conn.ListTablesOfFamily(p.family.number)
+	if err != nil || !slices.ContainsFunc(tables, func(t *nftables.Table) bool {
+		return t.Name == table && t.Flags&nftables.TableFlagDormant == 0
+	}) {
+		return false
+	}
+	chains, err := p.conn.ListChainsOfTableFamily(p.family.number)
 	if err != nil {
 		return false
 	}
-	wanted := map[string]int{}
-	for _, spec := range l.family.skeleton(settings) {
-		wanted[spec.name] = len(spec.rules)
+	wanted := map[string]chainSpec{}
+	for _, spec := range specs {
+		wanted[spec.name] = spec
 	}
 	for _, chain := range chains {
-		if chain.Table.Name != tableName {
+		if chain.Table.Name != table {
 			continue
 		}
-		rules, err := p.conn.GetRules(l.family.table(), chain)
-		if err != nil || !l.learn(chain.Name, len(rules), wanted) {
+		spec, ok := wanted[chain.Name]
+		if !ok {
+			spec, ok = more(chain.Name)
+		}
+		rules, err := p.conn.GetRules(&nftables.Table{Family: p.family.number, Name: table}, chain)
+		if err != nil || !ok || !spec.hooked(chain) || !areMarked(rules, marksOf(p.family.number, spec.rules)) {
 			return false
 		}
 		delete(wanted, chain.Name)
@@ -238,24 +274,44 @@ func (p *Plane) adopt(l *loaded, settings dataplane.Settings) bool {
 	return len(wanted) == 0
 }
 
-// learn notes a chain that exists. It returns false if the chain is not as we
-// would have made it.
-func (l *loaded) learn(name string, rules int, wanted map[string]int) bool {
-	if want, ok := wanted[name]; ok {
-		return rules == want
+// hooked tells whether a chain that exists is where the spec has it.
+func (s chainSpec) hooked(chain *nftables.Chain) bool {
+	if !s.base {
+		return chain.Hooknum == nil
 	}
-	if n, err := strconv.Atoi(strings.TrimPrefix(name, "pick-")); err == nil {
+	return chain.Hooknum != nil && *chain.Hooknum == *s.hook && chain.Type == s.kind &&
+		chain.Priority != nil && *chain.Priority == s.priority &&
+		chain.Policy != nil && *chain.Policy == nftables.ChainPolicyAccept
+}
+
+// learn notes a chain that exists beyond the skeleton, and returns how we make it. It
+// returns false if we make none of the name.
+func (l *loaded) learn(name string) (chainSpec, bool) {
+	number := func(prefix string) (int, bool) {
+		text, ok := strings.CutPrefix(name, prefix)
+		n, err := strconv.Atoi(text)
+		return n, ok && err == nil
+	}
+	timeout := func(prefix string) (time.Duration, bool) {
+		text, ok := strings.CutPrefix(name, prefix)
+		d, err := time.ParseDuration(text)
+		return d, ok && err == nil
+	}
+	if n, ok := number("pick-"); ok {
 		l.picks[n] = struct{}{}
-		return rules == 1
+		return chainSpec{rules: l.family.pickRules(n, endpoints)}, true
 	}
-	if n, err := strconv.Atoi(strings.TrimPrefix(name, "local-pick-")); err == nil {
+	if n, ok := number("local-pick-"); ok {
 		l.localPicks[n] = struct{}{}
-		return rules == 1
+		return chainSpec{rules: l.family.pickRules(n, localEndpoints)}, true
 	}
 	// Of an affinity there are two chains, made together.
-	if timeout, err := time.ParseDuration(strings.TrimPrefix(strings.TrimPrefix(name, "local-"), "affinity-")); err == nil {
-		l.affinities[timeout] = struct{}{}
-		return rules == 2
+	if d, ok := timeout("affinity-"); ok {
+		l.affinities[d] = struct{}{}
+		return chainSpec{rules: l.family.affinityRules(d, affinity, affinityEndpoints)}, true
 	}
-	return false
+	if d, ok := timeout("local-affinity-"); ok {
+		return chainSpec{rules: l.family.affinityRules(d, localAffinity, localAffinityEndpoints)}, true
+	}
+	return chainSpec{}, false
 }

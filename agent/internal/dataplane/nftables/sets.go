@@ -3,6 +3,8 @@ package nftables
 import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
+
+	"github.com/portolan-net/portolan/agent/internal/dataplane"
 )
 
 // The names of the sets and maps, the same in both families.
@@ -85,6 +87,15 @@ func concat(types []nftables.SetDatatype) nftables.SetDatatype {
 		return types[0]
 	}
 	return nftables.MustConcatSetType(types...)
+}
+
+// commentFor returns the comment that the set has in the skeleton of the settings. That
+// of one of them names the skeleton.
+func (s setSpec) commentFor(settings dataplane.Settings) string {
+	if s.name == clusterIPs {
+		return s.comment + "; " + fingerprint(settings)
+	}
+	return s.comment
 }
 
 // set returns the library's form of a set.

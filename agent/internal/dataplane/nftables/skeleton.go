@@ -24,7 +24,7 @@ const (
 )
 
 // layoutVersion changes whenever the skeleton changes otherwise than by settings.
-const layoutVersion = 3
+const layoutVersion = 4
 
 // readyPicks is up to which number of backends pick chains are made in advance:
 // to add one later makes the kernel walk the whole endpoint map.

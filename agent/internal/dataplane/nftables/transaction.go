@@ -43,9 +43,7 @@ func (l *loaded) addSkeleton(conn *nftables.Conn, settings dataplane.Settings) e
 	table := conn.AddTable(l.family.table())
 	for _, spec := range l.family.setSpecs() {
 		set := spec.set(table)
-		if spec.name == clusterIPs {
-			set.Comment += "; " + fingerprint(settings)
-		}
+		set.Comment = spec.commentFor(settings)
 		if err := conn.AddSet(set, nil); err != nil {
 			return err
 		}
@@ -75,8 +73,9 @@ func addChain(conn *nftables.Conn, table *nftables.Table, spec chainSpec) {
 }
 
 func addRules(conn *nftables.Conn, table *nftables.Table, spec chainSpec) {
-	for _, exprs := range spec.rules {
-		conn.AddRule(&nftables.Rule{Table: table, Chain: &nftables.Chain{Name: spec.name, Table: table}, Exprs: exprs})
+	marks := marksOf(table.Family, spec.rules)
+	for i, exprs := range spec.rules {
+		conn.AddRule(&nftables.Rule{Table: table, Chain: &nftables.Chain{Name: spec.name, Table: table}, Exprs: exprs, UserData: marks[i]})
 	}
 }
 
