@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -60,6 +61,9 @@ func (w *writer) run() {
 	for content := range w.next {
 		begun := time.Now()
 		size, err := content.WriteFile(w.path)
+		// What a change or a load needed, and then the checkpoint, goes back to the node.
+		content = nil
+		debug.FreeOSMemory()
 		w.took.Store(int64(time.Since(begun)))
 		w.observer.Checkpointed(size, err)
 		if err != nil && !w.failed {
