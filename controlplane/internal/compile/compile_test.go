@@ -186,6 +186,9 @@ func TestService(t *testing.T) {
 		"of duplicates that are alike in terminating one that is ready decides": {web(nil),
 			[]*model.Slice{slice("s1", unready("10.0.0.1", "a", true)), slice("s2", ready("10.0.0.1", "a"))},
 			[]string{"shared EndpointSet demo/s2: http=10.0.0.1", "node a LocalEndpoints demo/web: local http=10.0.0.1", "shared Service demo/web:"}},
+		"of duplicates that are terminating one that serves decides": {web(nil),
+			[]*model.Slice{slice("s1", model.Endpoint{Addr: netip.MustParseAddr("10.0.0.1"), Node: "a", Terminating: true}), slice("s2", terminating("10.0.0.1", "a"))},
+			[]string{"shared EndpointSet demo/s2: http=10.0.0.1(terminating)", "node a LocalEndpoints demo/web: local http=10.0.0.1(terminating)", "shared Service demo/web:"}},
 		"each family has its own endpoints": {
 			web(func(s *model.Service) { s.ClusterIPs = append(s.ClusterIPs, netip.MustParseAddr("fd00:96::1")) }),
 			[]*model.Slice{slice("s1", ready("10.0.0.1", "a")), func() *model.Slice {
