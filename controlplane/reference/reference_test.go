@@ -217,7 +217,7 @@ func TestRules(t *testing.T) {
 		{"S99", plus(all, detect(DetectNodeCIDR, "")), "outside b2" + toWeb, "a1:8080 b1:8080 c1:8080" + masked},
 		{"S99 the single field", plus(all, detect(DetectNodeCIDR, ""), func(s *state) {
 			s.Nodes[0].Spec.PodCIDRs, s.Nodes[0].Spec.PodCIDR = nil, "10.244.1.0/24"
-		}), pod + toWeb, "a1:8080 b1:8080 c1:8080" + kept},
+		}), "outside b2" + toWeb, "a1:8080 b1:8080 c1:8080" + masked},
 		{"S100 bridge", plus(all, detect(DetectBridgeInterface, "cni0")), pod + toWeb, "a1:8080 b1:8080 c1:8080" + kept},
 		{"S100 other bridge", plus(all, detect(DetectBridgeInterface, "cni")), pod + toWeb, "a1:8080 b1:8080 c1:8080" + masked},
 		{"S100 prefix", plus(all, detect(DetectInterfacePrefix, "cni")), pod + toWeb, "a1:8080 b1:8080 c1:8080" + kept},
