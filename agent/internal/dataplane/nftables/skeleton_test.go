@@ -1,0 +1,32 @@
+package nftables
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/portolan-net/portolan/agent/internal/dataplane"
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+)
+
+// TestEverySettingOfTheSkeletonIsInItsFingerprint, or an agent would keep a skeleton
+// that is not what it was configured with. ServiceCIDRs are elements.
+func TestEverySettingOfTheSkeletonIsInItsFingerprint(t *testing.T) {
+	seen := map[string]string{fingerprint(dataplane.Settings{}): "the zero settings"}
+	for name, settings := range map[string]dataplane.Settings{
+		"detector":       {Detect: discoveryv1.DetectLocalMode_DETECT_LOCAL_MODE_NODE_CIDR},
+		"CIDRs":          {DetectCIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
+		"interface":      {DetectInterface: "cni0"},
+		"masquerade all": {MasqueradeAll: true},
+		"masquerade bit": {MasqueradeBit: 1},
+		"be liberal":     {TCPBeLiberal: true},
+	} {
+		print := fingerprint(settings)
+		if other, twice := seen[print]; twice {
+			t.Errorf("%s looks like %s", name, other)
+		}
+		seen[print] = name
+	}
+	if fingerprint(dataplane.Settings{ServiceCIDRs: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/16")}}) != fingerprint(dataplane.Settings{}) {
+		t.Error("ServiceCIDRs make another skeleton")
+	}
+}
