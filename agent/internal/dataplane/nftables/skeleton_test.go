@@ -3,6 +3,10 @@ package nftables
 import (
 	"net/netip"
 	"testing"
+	"time"
+
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
 
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
@@ -28,5 +32,20 @@ func TestEverySettingOfTheSkeletonIsInItsFingerprint(t *testing.T) {
 	}
 	if fingerprint(dataplane.Settings{ServiceCIDRs: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/16")}}) != fingerprint(dataplane.Settings{}) {
 		t.Error("ServiceCIDRs make another skeleton")
+	}
+}
+
+// TestAClientIsRememberedFromItsLastConnectionOn is S42 and S43: to add what is there
+// already would let it expire by its first.
+func TestAClientIsRememberedFromItsLastConnectionOn(t *testing.T) {
+	for _, f := range families {
+		for memory, valid := range map[string]string{affinity: affinityEndpoints, localAffinity: localAffinityEndpoints} {
+			rules := f.affinityRules(time.Minute, memory, valid)
+			last := rules[len(rules)-1]
+			remember, ok := last[len(last)-1].(*expr.Dynset)
+			if !ok || remember.SetName != memory || remember.Operation != unix.NFT_DYNSET_OP_UPDATE || remember.Timeout != time.Minute {
+				t.Errorf("%s of %s: remembers with %+v", memory, f, remember)
+			}
+		}
 	}
 }
