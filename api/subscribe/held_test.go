@@ -2,6 +2,7 @@ package subscribe
 
 import (
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -62,4 +63,35 @@ func TestWhatHasBeenSeenOfTheSourceIsKept(t *testing.T) {
 	if newHeld(resource.Kinds, nil, nil).resume() != nil {
 		t.Error("resumes although it has never held anything")
 	}
+}
+
+// TestNothingIsAcknowledgedWhileItIsBeingApplied, not even if somebody asks: an Ack
+// says that what was sent is in force.
+func TestNothingIsAcknowledgedWhileItIsBeingApplied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one, two := service("d/a", 1), service("d/b", 1)
+		n := &network{}
+		defer n.serve("cp:1", &script{streams: []func(*discoveryv1.Subscribe, rpc) error{
+			then(committed(1, []*discoveryv1.Resource{one}, one), committed(2, []*discoveryv1.Resource{one, two}, two)),
+		}})()
+		var s *Subscriber
+		applying := make(chan *Subscriber, 1)
+		k := &keeper{}
+		k.result = func(tx *Transaction) Result {
+			if s == nil {
+				s = <-applying
+			}
+			if s.Acknowledge(Result{}) {
+				t.Errorf("acknowledged while nonce %d is being applied", tx.Nonce)
+			}
+			return Result{}
+		}
+		started, stop := start(t, n.config(k, "cp:1"))
+		defer stop()
+		applying <- started
+		synctest.Wait()
+		if len(k.transactions()) != 2 || !started.Acknowledge(Result{}) {
+			t.Errorf("%d transactions, or the last one cannot be acknowledged again", len(k.transactions()))
+		}
+	})
 }
