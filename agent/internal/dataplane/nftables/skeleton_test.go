@@ -49,3 +49,18 @@ func TestAClientIsRememberedFromItsLastConnectionOn(t *testing.T) {
 		}
 	}
 }
+
+// TestAClientOfAnEndpointThatIsNoLongerValidChoosesAnew is S44: what is remembered of
+// it goes before its packet does, and nothing remembers it again.
+func TestAClientOfAnEndpointThatIsNoLongerValidChoosesAnew(t *testing.T) {
+	for _, f := range families {
+		first := f.affinityRules(time.Minute, affinity, affinityEndpoints)[0]
+		forget, ok := first[len(first)-2].(*expr.Dynset)
+		if !ok || forget.SetName != affinity || forget.Operation != dynsetDelete {
+			t.Errorf("%s: %+v, want that the client is forgotten", f, first[len(first)-2])
+		}
+		if last, ok := first[len(first)-1].(*expr.Verdict); !ok || last.Kind != expr.VerdictDrop {
+			t.Errorf("%s: ends with %+v, want that the packet is dropped", f, first[len(first)-1])
+		}
+	}
+}
