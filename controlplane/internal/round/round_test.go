@@ -21,6 +21,8 @@ type rig struct {
 	objects   *cluster.Store
 	snapshots *snapshot.Store
 	results   []Result
+	// cost is how long a round takes, once there is one.
+	cost time.Duration
 }
 
 func start(t *testing.T) *rig {
@@ -29,10 +31,14 @@ func start(t *testing.T) *rig {
 }
 
 func startDriver(t *testing.T) (*rig, *Driver) {
-	r := &rig{objects: cluster.NewStore(), snapshots: snapshot.NewStore(time.Now)}
+	return startCostly(t, 0)
+}
+
+func startCostly(t *testing.T, cost time.Duration) (*rig, *Driver) {
+	r := &rig{objects: cluster.NewStore(), snapshots: snapshot.NewStore(time.Now), cost: cost}
 	driver := New(Config{
 		Cluster: r.objects, Snapshots: r.snapshots, Settings: compile.DefaultSettings(), Logger: hclog.NewNullLogger(),
-		Observe: func(result Result) { r.results = append(r.results, result) },
+		Observe: func(result Result) { r.results = append(r.results, result); time.Sleep(r.cost) },
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -149,9 +155,7 @@ func TestASnapshotSaysWhichPointOfTheSourceItReflects(t *testing.T) {
 // TestChangesGatherAfterARoundThatTookLong: it takes a quarter of the time.
 func TestChangesGatherAfterARoundThatTookLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, d := startDriver(t)
-		observe := d.Observe
-		d.Observe = func(result Result) { observe(result); time.Sleep(100 * time.Millisecond) }
+		r, _ := startCostly(t, 100*time.Millisecond)
 		r.objects.Update(func(tx *cluster.Tx) { tx.SetSynced() })
 		begun := time.Now()
 		for port := range uint16(490) { // One each millisecond: until shortly before the pause ends.
@@ -162,6 +166,7 @@ func TestChangesGatherAfterARoundThatTookLong(t *testing.T) {
 			t.Errorf("revision %d after %s, want 1", now, time.Since(begun))
 		}
 		time.Sleep(20 * time.Millisecond)
+		synctest.Wait()
 		if now := r.snapshots.Current().Revision; now != 2 || r.results[1].Services != 1 {
 			t.Errorf("revision %d after %s, want all changes in the second", now, time.Since(begun))
 		}
