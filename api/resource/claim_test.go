@@ -48,3 +48,14 @@ func TestFrontendKindsHaveNames(t *testing.T) {
 		}
 	}
 }
+
+// TestOfDifferentKindsTheMoreExactOneOwns a frontend, whatever its age and name.
+func TestOfDifferentKindsTheMoreExactOneOwns(t *testing.T) {
+	order := []FrontendKind{ClusterIP, LoadBalancerIP, ExternalIP, NodePort}
+	for i := range order[1:] {
+		before, after := Claim{Kind: order[i], Created: 2, Service: "z/z"}, Claim{Kind: order[i+1], Created: 1, Service: "a/a"}
+		if before.Compare(after) >= 0 {
+			t.Errorf("%s does not go before %s", before.Kind, after.Kind)
+		}
+	}
+}

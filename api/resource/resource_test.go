@@ -156,3 +156,10 @@ func TestTheTriggerTimeIsNoContent(t *testing.T) {
 		}
 	})
 }
+
+// TestAServiceComesAfterTheEndpointsThatItNeeds, and both after the configuration.
+func TestAServiceComesAfterTheEndpointsThatItNeeds(t *testing.T) {
+	if slices.Index(Kinds, discoveryv1.Kind_KIND_SERVICE) != len(Kinds)-1 || slices.Index(Kinds, discoveryv1.Kind_KIND_NODE_CONFIG) != 0 {
+		t.Errorf("order %v", Kinds)
+	}
+}

@@ -98,6 +98,12 @@ func dual(w *corev1.Service) {
 	w.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}
 }
 
+func single6(w *corev1.Service) { w.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol} }
+
+func created(seconds int64) edit {
+	return func(w *corev1.Service) { w.CreationTimestamp = metav1.Unix(seconds, 0) }
+}
+
 func ports(all ...corev1.ServicePort) edit {
 	return func(w *corev1.Service) { w.Spec.Ports = all }
 }
@@ -224,6 +230,17 @@ func detect(d LocalDetector, name string) change {
 
 func nodePortAddresses(texts ...string) change {
 	return func(s *state) { s.NodePortAddresses = texts }
+}
+
+// addressed gives node-a other addresses: "InternalIP 192.168.0.2".
+func addressed(texts ...string) change {
+	return func(s *state) {
+		s.Nodes[0].Status.Addresses = nil
+		for _, text := range texts {
+			kind, address, _ := strings.Cut(text, " ")
+			s.Nodes[0].Status.Addresses = append(s.Nodes[0].Status.Addresses, corev1.NodeAddress{Type: corev1.NodeAddressType(kind), Address: address})
+		}
+	}
 }
 
 // parsePacket reads "pod a1 tcp 10.96.0.1:80", "host …" or "outside …".

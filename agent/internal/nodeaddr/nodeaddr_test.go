@@ -85,6 +85,27 @@ func TestForNodePorts(t *testing.T) {
 	}
 }
 
+// TestForListening is S65: the unspecified address where all of a family answer.
+func TestForListening(t *testing.T) {
+	all := []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("192.168.0.2"), netip.MustParseAddr("fd00::2")}
+	prefix := netip.MustParsePrefix
+	for name, test := range map[string]struct {
+		cidrs []netip.Prefix
+		want  string
+	}{
+		"no CIDR":                   {nil, "[0.0.0.0 ::]"},
+		"a CIDR of one family":      {[]netip.Prefix{prefix("192.168.0.0/16")}, "[192.168.0.2 ::]"},
+		"a CIDR of each family":     {[]netip.Prefix{prefix("10.0.0.0/8"), prefix("fd00::/64")}, "[10.0.0.2 fd00::2]"},
+		"a zero-length CIDR":        {[]netip.Prefix{prefix("0.0.0.0/0"), prefix("fd00::/64")}, "[0.0.0.0 fd00::2]"},
+		"a CIDR without an address": {[]netip.Prefix{prefix("172.16.0.0/12"), prefix("fd01::/64")}, "[]"},
+		"loopback answers nobody":   {[]netip.Prefix{prefix("127.0.0.0/8")}, "[::]"},
+	} {
+		if got := fmt.Sprint(ForListening(all, test.cidrs)); got != test.want {
+			t.Errorf("%s: %s, want %s", name, got, test.want)
+		}
+	}
+}
+
 func TestWatchOutlivesItsSubscription(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())

@@ -35,6 +35,7 @@ type rig struct {
 
 	mu      sync.Mutex
 	local   []netip.Addr
+	blind   error
 	acked   []subscribe.Result
 	deaf    bool
 	writes  int
@@ -82,7 +83,7 @@ func (r *rig) close() {
 func (r *rig) list() ([]netip.Addr, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.local, nil
+	return r.local, r.blind
 }
 
 func (r *rig) setAddresses(texts ...string) {
@@ -581,6 +582,102 @@ func TestSysctlsAreSetWhenTheirConfigurationChanges(t *testing.T) {
 		synctest.Wait()
 		if want := []uint32{1, 2}; !slices.Equal(r.sysctls, want) {
 			t.Errorf("set %v, want %v", r.sysctls, want)
+		}
+	})
+}
+
+// TestAddressesThatCannotBeListedStayAsTheyWere, and node ports with them.
+func TestAddressesThatCannotBeListedStayAsTheyWere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, fake.New(dataplane.IPv4), "")
+		defer r.close()
+		r.setAddresses("192.168.0.2")
+		r.send(transaction(service("demo/web", "10.96.0.1", 30080), endpoints("demo/web", "10.244.1.1"),
+			nodeConfig(func(c *discoveryv1.NodeConfig) { c.NodePortAddresses = []string{"192.168.0.0/16"} })))
+		r.mu.Lock()
+		r.blind = errKernel
+		r.mu.Unlock()
+		r.setAddresses()
+		r.expect("192.168.0.2:30080", "10.244.1.1:8080")
+	})
+}
+
+// TestEverythingIsPutIntoTheKernelAnewEveryHour is S126.
+func TestEverythingIsPutIntoTheKernelAnewEveryHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, fake.New(dataplane.IPv4), "")
+		defer r.close()
+		r.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0)))
+		time.Sleep(2*resyncPeriod + time.Minute)
+		synctest.Wait()
+		if calls := r.plane.Calls(); calls.Replace != 3 {
+			t.Errorf("calls %+v, want a Replace an hour", calls)
+		}
+	})
+}
+
+// TestAFailureAfterASuccessIsRetriedAtOnce: what went before does not count.
+func TestAFailureAfterASuccessIsRetriedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, fake.New(dataplane.IPv4), "")
+		defer r.close()
+		r.plane.Fail(errKernel)
+		r.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0), endpoints("demo/web", "10.244.1.1")))
+		time.Sleep(10 * time.Minute)
+		r.plane.Fail(nil)
+		time.Sleep(time.Minute)
+		r.plane.Fail(errKernel)
+		r.send(transaction(endpoints("demo/web", "10.244.2.2")))
+		r.plane.Fail(nil)
+		time.Sleep(firstRetry)
+		synctest.Wait()
+		r.expect("10.96.0.1:80", "10.244.2.2:8080")
+	})
+}
+
+// TestNoConnectionEndsBeforeTheRulesAreInForce is S121.
+func TestNoConnectionEndsBeforeTheRulesAreInForce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, fake.New(dataplane.IPv4), "")
+		defer r.close()
+		const ready = discoveryv1.EndpointState_ENDPOINT_STATE_UNSPECIFIED
+		r.send(transaction(nodeConfig(nil), udpService("demo/dns", "10.96.0.53", 0), udpEndpoints(map[string]discoveryv1.EndpointState{"10.244.1.1": ready})))
+		r.plane.Fail(errKernel)
+		r.send(transaction(udpEndpoints(map[string]discoveryv1.EndpointState{"10.244.2.2": ready})))
+		if last := r.serving[len(r.serving)-1]; len(last) != 0 {
+			t.Errorf("asked to look at %v while the rules of before are in force", last)
+		}
+		r.plane.Fail(nil)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if last := r.serving[len(r.serving)-1]; len(last) != 1 {
+			t.Errorf("asked to look at %v after the rules are in force", last)
+		}
+	})
+}
+
+// TestACheckpointIsOfWhatIsInForce: neither of what the kernel has refused, nor of
+// nothing because no control plane has spoken.
+func TestACheckpointIsOfWhatIsInForce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		plane, path := fake.New(dataplane.IPv4), filepath.Join(t.TempDir(), "checkpoint")
+		plane.Hold(&ruleset.Frontend{Key: tcp("10.96.0.9:80")})
+		silent := newRig(t, plane, path)
+		silent.close()
+		if silent.writes != 0 {
+			t.Errorf("%d checkpoints of nothing", silent.writes)
+		}
+		r := newRig(t, plane, path)
+		r.send(transaction(nodeConfig(nil), service("demo/web", "10.96.0.1", 0)))
+		time.Sleep(2 * checkpointDelay)
+		r.plane.Fail(errKernel)
+		refused := transaction(service("demo/refused", "10.96.0.2", 0))
+		refused.Revision = 8
+		r.send(refused)
+		r.close()
+		restored, header, err := state.ReadFile(path, "node-a")
+		if err != nil || header.Revision != 7 || header.Source.Source != "test" || restored.Service("demo/web") == nil || restored.Service("demo/refused") != nil {
+			t.Errorf("checkpoint of %v: %+v, error %v", restored.Services(), header, err)
 		}
 	})
 }

@@ -6,8 +6,10 @@ import (
 	"io/fs"
 	"maps"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -94,12 +96,21 @@ func TestWhatCannotBeUsedIsRejectedByNameAndTheLastGoodStateStays(t *testing.T) 
 		resource *discoveryv1.Resource
 		reason   string
 	}{
-		"malformed cluster IP":       {service(func(s *discoveryv1.Service) { s.ClusterIps[0] = "10.96.0" }), `cluster_ips[0] "10.96.0": expected an IP address`},
-		"port zero":                  {service(func(s *discoveryv1.Service) { s.Ports[0].Port = 0 }), "ports[0]: port 0: expected 1 to 65535"},
-		"node port too large":        {service(func(s *discoveryv1.Service) { s.Ports[0].NodePort = 70000 }), "ports[0]: node_port 70000: expected 1 to 65535"},
-		"protocol of the future":     {service(func(s *discoveryv1.Service) { s.Ports[0].Protocol = 9 }), "ports[0]: protocol 9: expected TCP, UDP or SCTP"},
-		"malformed source range":     {service(func(s *discoveryv1.Service) { s.LoadBalancerSourceRanges[0] = "all" }), `load_balancer_source_ranges[0] "all": expected a CIDR`},
-		"affinity for ever":          {service(func(s *discoveryv1.Service) { s.SessionAffinityTimeout = durationpb.New(48 * time.Hour) }), "session_affinity_timeout 48h0m0s: expected at most 24h0m0s"},
+		"malformed cluster IP":   {service(func(s *discoveryv1.Service) { s.ClusterIps[0] = "10.96.0" }), `cluster_ips[0] "10.96.0": expected an IP address`},
+		"port zero":              {service(func(s *discoveryv1.Service) { s.Ports[0].Port = 0 }), "ports[0]: port 0: expected 1 to 65535"},
+		"node port too large":    {service(func(s *discoveryv1.Service) { s.Ports[0].NodePort = 70000 }), "ports[0]: node_port 70000: expected 1 to 65535"},
+		"protocol of the future": {service(func(s *discoveryv1.Service) { s.Ports[0].Protocol = 9 }), "ports[0]: protocol 9: expected TCP, UDP or SCTP"},
+		"malformed source range": {service(func(s *discoveryv1.Service) { s.LoadBalancerSourceRanges[0] = "all" }), `load_balancer_source_ranges[0] "all": expected a CIDR`},
+		"affinity for ever":      {service(func(s *discoveryv1.Service) { s.SessionAffinityTimeout = durationpb.New(48 * time.Hour) }), "session_affinity_timeout 48h0m0s: expected at most 24h0m0s"},
+		"affinity back in time":  {service(func(s *discoveryv1.Service) { s.SessionAffinityTimeout = durationpb.New(-time.Second) }), "session_affinity_timeout -1s: expected at most 24h0m0s"},
+		"node port 65536":        {service(func(s *discoveryv1.Service) { s.Ports[0].NodePort = 65536 }), "ports[0]: node_port 65536: expected 1 to 65535"},
+		"loopback cluster IP":    {service(func(s *discoveryv1.Service) { s.ClusterIps[0] = "127.0.0.1" }), "cluster_ips[0] 127.0.0.1: "},
+		"loopback balancer":      {service(func(s *discoveryv1.Service) { s.LoadBalancerIps[0] = "127.0.0.1" }), "load_balancer_ips[0] 127.0.0.1: "},
+		"endpoint port zero":     {edited(endpoint("10.244.1.1"), func(g *discoveryv1.EndpointGroup) { g.Ports[0].Port = 0 }), "groups[0].ports[0]: port 0: expected 1 to 65535"},
+		"endpoint protocol":      {edited(endpoint("10.244.1.1"), func(g *discoveryv1.EndpointGroup) { g.Ports[0].Protocol = 9 }), "groups[0].ports[0]: protocol 9: expected TCP"},
+		"state of the future": {edited(endpoint("10.244.1.1"), func(g *discoveryv1.EndpointGroup) {
+			g.Endpoints[0].State = discoveryv1.EndpointState_ENDPOINT_STATE_DRAINING + 1
+		}), "groups[0].endpoints[0].state 3: not known to this agent"},
 		"loopback external IP":       {service(func(s *discoveryv1.Service) { s.ExternalIps[0] = "127.0.0.1" }), "external_ips[0] 127.0.0.1: "},
 		"loopback endpoint":          {endpoint("127.0.0.1"), "groups[0].endpoints[0].address 127.0.0.1: "},
 		"metadata endpoint":          {endpoint("169.254.169.254"), "groups[0].endpoints[0].address 169.254.169.254: "},
@@ -130,6 +141,49 @@ func TestWhatCannotBeUsedIsRejectedByNameAndTheLastGoodStateStays(t *testing.T) 
 				t.Errorf("dirty %v, want the other Service alone", dirty)
 			}
 		})
+	}
+}
+
+// edited changes the group of an EndpointSet.
+func edited(r *discoveryv1.Resource, edit func(*discoveryv1.EndpointGroup)) *discoveryv1.Resource {
+	edit(r.GetEndpointSet().GetGroups()[0])
+	return r
+}
+
+// TestEveryResourceMakesDirtyWhatDependsOnIt when it is set and when it is removed.
+func TestEveryResourceMakesDirtyWhatDependsOnIt(t *testing.T) {
+	for _, r := range everything() {
+		name := resource.Name{Kind: resource.KindOf(r), Name: r.GetName()}
+		config := r.GetNodeConfig() != nil || r.GetClusterConfig() != nil
+		s := New()
+		set, _ := s.Apply([]*discoveryv1.Resource{r}, nil)
+		removed, _ := s.Apply(nil, []resource.Name{name})
+		for what, dirty := range map[string]Dirty{"set": set, "removed": removed} {
+			_, service := dirty.Services["demo/web"]
+			if dirty.Config != config || service == config {
+				t.Errorf("%s is %s: dirty %v", name, what, dirty)
+			}
+			var merged Dirty
+			merged.Merge(dirty)
+			merged.Merge(Dirty{})
+			if _, kept := merged.Services["demo/web"]; merged.Config != dirty.Config || kept != service {
+				t.Errorf("merged with nothing %v becomes %v", dirty, merged)
+			}
+		}
+	}
+}
+
+func TestEndpointSetsComeInOrderOfTheirNames(t *testing.T) {
+	s := New()
+	for _, name := range []string{"demo/c", "demo/a", "demo/d", "demo/b", "demo/e"} {
+		s.Apply([]*discoveryv1.Resource{endpointSet(name, "demo/web", "10.244.1.1")}, nil)
+	}
+	var names []string
+	for _, set := range s.EndpointSets("demo/web") {
+		names = append(names, set.Name)
+	}
+	if !slices.IsSorted(names) || len(names) != 5 {
+		t.Errorf("in order %v", names)
 	}
 }
 
@@ -216,10 +270,46 @@ func snapshot(t testing.TB) *Snapshot {
 	})
 }
 
+func TestEveryEndpointStateAndNodePortRangeComesBack(t *testing.T) {
+	set := endpointSet("demo/web-1", "demo/web", "10.244.1.1", "10.244.1.2", "10.244.1.3")
+	for i, state := range []discoveryv1.EndpointState{
+		discoveryv1.EndpointState_ENDPOINT_STATE_UNSPECIFIED, discoveryv1.EndpointState_ENDPOINT_STATE_TERMINATING, discoveryv1.EndpointState_ENDPOINT_STATE_DRAINING,
+	} {
+		set.GetEndpointSet().GetGroups()[0].GetEndpoints()[i].State = state
+	}
+	ranges := nodeConfig(func(c *discoveryv1.NodeConfig) { c.NodePortAddresses = []string{"192.168.0.0/24", "fd00::/16"} })
+	for _, sent := range []*discoveryv1.Resource{set, ranges} {
+		s := New()
+		s.Apply([]*discoveryv1.Resource{sent}, nil)
+		for r := range s.Resources() {
+			if !proto.Equal(sent, r) {
+				t.Errorf("sent %v\nheld %v", sent, r)
+			}
+		}
+	}
+	s := New()
+	s.Apply([]*discoveryv1.Resource{set, clusterConfig("10.96.1.2/16")}, nil)
+	endpoints := s.EndpointSets("demo/web")[0].Groups[0].Endpoints
+	for i, e := range endpoints {
+		if e.Terminating != (i == 1) || e.Draining != (i == 2) {
+			t.Errorf("endpoint %d is %+v", i, e)
+		}
+	}
+	if got := s.Cluster().ServiceCIDRs[0].String(); got != "10.96.0.0/16" {
+		t.Errorf("ServiceCIDR %s, want its host bits cleared", got)
+	}
+}
+
 func checkpoint(t testing.TB) []byte {
 	t.Helper()
+	return written(t, snapshot(t))
+}
+
+// written returns what a snapshot is on disk.
+func written(t testing.TB, s *Snapshot) []byte {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "checkpoint")
-	size, err := snapshot(t).WriteFile(path)
+	size, err := s.WriteFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,6 +372,8 @@ func TestADamagedOrForeignCheckpointIsNeverUsed(t *testing.T) {
 		"another node's": {good, "node-b", `node "node-a": expected this node, "node-b"`},
 		"truncated":      {good[:len(good)-1], "node-a", "bytes of resources: expected"},
 		"extended":       {append(bytes.Clone(good), 0), "node-a", "bytes of resources: expected"},
+		"another count":  {bytes.Replace(good, []byte(`"resources":5`), []byte(`"resources":6`), 1), "node-a", "resource 5 of 6: "},
+		"not usable":     {unusable(t), "node-a", "demo/web: cluster_ips[0] 127.0.0.1"},
 		"not JSON":       {append([]byte("{\n"), good...), "node-a", "header: "},
 	}
 	for name, test := range tests {
@@ -291,6 +383,27 @@ func TestADamagedOrForeignCheckpointIsNeverUsed(t *testing.T) {
 				t.Errorf("error %v, want %q", err, test.want)
 			}
 		})
+	}
+}
+
+// unusable is a sound file whose content this agent would reject.
+func unusable(t *testing.T) []byte {
+	t.Helper()
+	s := full(t)
+	s.services["demo/web"].ClusterIPs[0] = netip.MustParseAddr("127.0.0.1")
+	return written(t, s.Snapshot(Checkpoint{Node: "node-a"}))
+}
+
+func TestACheckpointThatCannotBePutInPlaceLeavesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "checkpoint")
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := snapshot(t).WriteFile(path); err == nil {
+		t.Error("a directory was replaced")
+	}
+	if left, _ := filepath.Glob(path + ".*"); len(left) > 0 {
+		t.Errorf("temporary files stay: %v", left)
 	}
 }
 

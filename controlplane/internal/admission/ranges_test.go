@@ -47,6 +47,15 @@ func TestAnOutsideAddressInAServiceCIDRIsLeftOut(t *testing.T) {
 	}
 }
 
+// TestOfSeveralServiceCIDRsTheFirstByNameIsNamed: replicas and restarts agree.
+func TestOfSeveralServiceCIDRsTheFirstByNameIsNamed(t *testing.T) {
+	w := newWorld()
+	w.set(outsider(), serviceCIDR("c", "10.0.0.0/8"), serviceCIDR("a", "10.96.0.0/12"), serviceCIDR("b", "10.96.0.0/16"))
+	if got := w.problems("Service default/a"); strings.Count(got, "lies in ServiceCIDR a (10.96.0.0/12)") != 2 {
+		t.Errorf("problems\n%s\nwant ServiceCIDR a in both", got)
+	}
+}
+
 func TestOutsideAddressesFollowTheServiceCIDRs(t *testing.T) {
 	w := newWorld()
 	w.set(outsider())

@@ -321,11 +321,46 @@ func TestAnOutsideAddressThatIsAClusterIPIsLeftOut(t *testing.T) {
 	}
 }
 
-func TestLoopProblemsAreBounded(t *testing.T) {
+// TestWhatARejectedServiceClaimsBelongsToNobody: neither endpoints nor outside
+// addresses are left out for it.
+func TestWhatARejectedServiceClaimsBelongsToNobody(t *testing.T) {
 	w := newWorld()
-	w.set(service("a", 1, "10.96.0.1"), slice("a-1", "a", slices.Repeat([]string{"10.96.0.1"}, 1000)...))
-	if n := strings.Count(w.problems("EndpointSlice default/a-1"), "\n") + 1; n != 11 {
-		t.Errorf("%d problems, want 10 and a line for the others", n)
+	outside := service("c", 1, "10.96.0.3")
+	outside.Spec.ExternalIPs = []string{"2001:db8::1", "10.96.0.2"}
+	outside.Spec.ClusterIPs, outside.Spec.IPFamilies = append(outside.Spec.ClusterIPs, "2001:db8::3"), append(outside.Spec.IPFamilies, corev1.IPv6Protocol)
+	ends := slice("c-1", "c", "2001:db8::1")
+	ends.AddressType = discoveryv1.AddressTypeIPv6
+	w.set(service("a", 3, "10.96.0.1"), service("b", 2, "10.96.0.1", "2001:db8::1"), outside, ends)
+	if got := w.service("c"); len(got.ExternalIPs) != 2 || len(w.endpoints("c")) != 1 {
+		t.Errorf("external IPs %v, endpoints %v, want all", got.ExternalIPs, w.endpoints("c"))
+	}
+	w.set(service("d", 0, "2001:db8::1"))
+	if got := w.service("c"); len(got.ExternalIPs) != 1 || len(w.endpoints("c")) != 0 {
+		t.Errorf("external IPs %v, endpoints %v, want none that the younger Service in force has", got.ExternalIPs, w.endpoints("c"))
+	}
+	if got := w.problems("EndpointSlice default/c-1"); !strings.Contains(got, "is the ClusterIP of Service default/d") {
+		t.Errorf("problem %q, want the Service in force", got)
+	}
+}
+
+func TestAnEndpointThatTakesAnothersPlaceIsLookedAtInItsStead(t *testing.T) {
+	w := newWorld()
+	w.set(service("a", 1, "10.96.0.1"), slice("a-1", "a", "10.0.0.1"))
+	w.set(slice("a-1", "a", "10.96.0.2"))
+	w.set(service("b", 1, "10.96.0.2"))
+	if got := w.endpoints("a"); got != nil {
+		t.Errorf("endpoints %v, want the ClusterIP left out", got)
+	}
+}
+
+func TestLoopProblemsAreBounded(t *testing.T) {
+	for _, c := range []struct{ endpoints, lines int }{{9, 9}, {10, 10}, {11, 11}, {1000, 11}} {
+		w := newWorld()
+		w.set(service("a", 1, "10.96.0.1"), slice("a-1", "a", slices.Repeat([]string{"10.96.0.1"}, c.endpoints)...))
+		problems := w.problems("EndpointSlice default/a-1")
+		if n := strings.Count(problems, "\n") + 1; n != c.lines || strings.Contains(problems, "more than 10") != (c.endpoints > 10) {
+			t.Errorf("%d problems, want %d: 10 and a line for the others\n%s", n, c.lines, problems)
+		}
 	}
 }
 
@@ -338,6 +373,10 @@ func TestNodesAndServiceCIDRs(t *testing.T) {
 	w.set(bad)
 	if w.store.Node("n1") == nil || len(w.store.ServiceCIDRs()) != 1 || !strings.Contains(w.problems("ServiceCIDR k"), "last good state") {
 		t.Fatalf("node %v, CIDRs %v, problem %q", w.store.Node("n1"), w.store.ServiceCIDRs(), w.problems("ServiceCIDR k"))
+	}
+	poor := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}, Spec: corev1.NodeSpec{PodCIDR: "x"}}
+	if w.set(poor); w.problems("Node n1") == "" {
+		t.Error("a pod CIDR that cannot be read is no problem")
 	}
 	w.Update(func(b *admission.Batch) { b.DeleteNode("n1"); b.DeleteServiceCIDR("k") })
 	if w.store.Node("n1") != nil || len(w.store.ServiceCIDRs()) != 0 || len(w.store.Problems()) != 0 {
@@ -359,15 +398,25 @@ func TestAnUnchangedObjectChangesNothing(t *testing.T) {
 	}
 }
 
+// ports is demo/web with so many of them.
+func ports(n int) *corev1.Service {
+	s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "web"}, Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.1"}}
+	for i := range n {
+		s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{Name: fmt.Sprint(i), Port: int32(i + 1)})
+	}
+	return s
+}
+
+func TestALimitOfZeroIsNone(t *testing.T) {
+	store := cluster.NewStore()
+	w := world{store, admission.NewWriter(store, hclog.NewNullLogger(), admission.Limits{})}
+	if w.set(ports(8000)); w.service("demo/web") == nil {
+		t.Errorf("problems %v", w.store.Problems())
+	}
+}
+
 func TestAServiceBeyondTheLimitKeepsItsLastGoodState(t *testing.T) {
 	w := newWorld()
-	ports := func(n int) *corev1.Service {
-		s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "web"}, Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.1"}}
-		for i := range n {
-			s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{Name: fmt.Sprint(i), Port: int32(i + 1)})
-		}
-		return s
-	}
 	w.set(ports(admission.DefaultPortsPerService))
 	w.set(ports(admission.DefaultPortsPerService + 1))
 	if service := w.service("demo/web"); service == nil || len(service.Ports) != admission.DefaultPortsPerService {

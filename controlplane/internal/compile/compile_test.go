@@ -96,6 +96,13 @@ func TestService(t *testing.T) {
 	terminating := func(address, node string) model.Endpoint {
 		return model.Endpoint{Addr: netip.MustParseAddr(address), Node: node, Serving: true, Terminating: true}
 	}
+	unready := func(address, node string, serving bool) model.Endpoint {
+		return model.Endpoint{Addr: netip.MustParseAddr(address), Node: node, Serving: serving}
+	}
+	udp := func(s *model.Slice) *model.Slice {
+		s.Ports[0].Protocol = model.UDP
+		return s
+	}
 	twoPorts := web(func(s *model.Service) {
 		s.Ports = append(s.Ports, model.Port{Name: "metrics", Protocol: model.TCP, Port: 9090})
 	})
@@ -148,6 +155,49 @@ func TestService(t *testing.T) {
 				return s
 			}()},
 			[]string{"shared EndpointSet demo/s1: http=10.0.0.1 dns=10.0.0.1,10.0.0.2(draining)", "shared Service demo/web:"}},
+		"whoever is not chosen but serves drains, ready or not, terminating or not": {
+			web(func(s *model.Service) { s.Ports[0].Protocol = model.UDP }),
+			[]*model.Slice{udp(slice("s1", ready("10.0.0.1", ""), unready("10.0.0.2", "", true), terminating("10.0.0.3", ""),
+				model.Endpoint{Addr: netip.MustParseAddr("10.0.0.4"), Terminating: true}))},
+			[]string{"shared EndpointSet demo/s1: http=10.0.0.1,10.0.0.2(draining),10.0.0.3(draining)", "shared Service demo/web:"}},
+		"a node's own lists have no endpoints that drain": {
+			web(func(s *model.Service) { s.Ports[0].Protocol = model.UDP }),
+			[]*model.Slice{udp(slice("s1", noded(ready("10.0.0.1", "a"), "a"), terminating("10.0.0.2", "a"), unready("10.0.0.3", "a", true)))},
+			[]string{"shared EndpointSet demo/s1: http=10.0.0.1,10.0.0.2(draining),10.0.0.3(draining)",
+				"node a LocalEndpoints demo/web: local http=10.0.0.1 preferred http=10.0.0.1", "shared Service demo/web:"}},
+		"a zone's ports are its own even if their endpoints are those of all zones": {twoPorts,
+			[]*model.Slice{with(slice("s1", ready("10.0.0.1", "", "z1")), "http", "metrics"), with(slice("s2", ready("10.0.0.2", "", "z2")), "http")},
+			[]string{"shared EndpointSet demo/s1: http+metrics=10.0.0.1", "shared EndpointSet demo/s2: http=10.0.0.2",
+				"zone z1 EndpointSet demo/s2:", "zone z2 EndpointSet demo/s1: metrics=10.0.0.1", "shared Service demo/web:"}},
+		"a zone hint without a name is no zone's": {web(nil),
+			[]*model.Slice{slice("s1", ready("10.0.0.1", "", ""), ready("10.0.0.2", "", "z1"))},
+			[]string{"shared EndpointSet demo/s1: http=10.0.0.1,10.0.0.2", "zone z1 EndpointSet demo/s1: http=10.0.0.2", "shared Service demo/web:"}},
+		"a port is matched by protocol too": {web(nil), []*model.Slice{udp(slice("s1", ready("10.0.0.1", "a")))}, []string{"shared Service demo/web:"}},
+		"a duplicate counts once": {web(nil),
+			[]*model.Slice{slice("s1", ready("10.0.0.1", "a"), ready("10.0.0.1", "a")), slice("s2", ready("10.0.0.1", "a"))},
+			[]string{"shared EndpointSet demo/s1: http=10.0.0.1", "node a LocalEndpoints demo/web: local http=10.0.0.1", "shared Service demo/web:"}},
+		"the same address on two ports is no duplicate": {web(nil),
+			[]*model.Slice{slice("s1", ready("10.0.0.1", "")), func() *model.Slice {
+				s := slice("s2", ready("10.0.0.1", ""))
+				s.Ports[0].Port = 9090
+				return s
+			}()},
+			[]string{"shared EndpointSet demo/s1: http=10.0.0.1", "shared EndpointSet demo/s2: http=10.0.0.1", "shared Service demo/web:"}},
+		"of duplicates that are alike in terminating one that is ready decides": {web(nil),
+			[]*model.Slice{slice("s1", unready("10.0.0.1", "a", true)), slice("s2", ready("10.0.0.1", "a"))},
+			[]string{"shared EndpointSet demo/s2: http=10.0.0.1", "node a LocalEndpoints demo/web: local http=10.0.0.1", "shared Service demo/web:"}},
+		"of duplicates that are terminating one that serves decides": {web(nil),
+			[]*model.Slice{slice("s1", model.Endpoint{Addr: netip.MustParseAddr("10.0.0.1"), Node: "a", Terminating: true}), slice("s2", terminating("10.0.0.1", "a"))},
+			[]string{"shared EndpointSet demo/s2: http=10.0.0.1(terminating)", "node a LocalEndpoints demo/web: local http=10.0.0.1(terminating)", "shared Service demo/web:"}},
+		"each family has its own endpoints": {
+			web(func(s *model.Service) { s.ClusterIPs = append(s.ClusterIPs, netip.MustParseAddr("fd00:96::1")) }),
+			[]*model.Slice{slice("s1", ready("10.0.0.1", "a")), func() *model.Slice {
+				s := slice("s6", ready("fd00::1", "b"))
+				s.Is6 = true
+				return s
+			}()},
+			[]string{"shared EndpointSet demo/s1: http=10.0.0.1", "shared EndpointSet demo/s6: http=fd00::1",
+				"node a LocalEndpoints demo/web: local http=10.0.0.1", "node b LocalEndpoints demo/web: local http=fd00::1", "shared Service demo/web:"}},
 		"slices of a family that the Service does not have do not travel": {web(nil),
 			[]*model.Slice{{Key: model.Key{Namespace: "demo", Name: "s6"}, Service: "web", Is6: true,
 				Ports: []model.SlicePort{{Name: "http", Protocol: model.TCP, Port: 80}}, Endpoints: []model.Endpoint{ready("fd00::1", "a")}}},
@@ -266,8 +316,8 @@ func TestNode(t *testing.T) {
 
 func TestClusterUnitesAllServiceCIDRs(t *testing.T) {
 	prefix := netip.MustParsePrefix
-	got := Cluster([]*model.ServiceCIDR{{Name: "b", CIDRs: []netip.Prefix{prefix("10.97.0.0/16")}}, {Name: "a", CIDRs: []netip.Prefix{prefix("10.96.0.0/16"), prefix("10.97.0.0/16")}}})
-	if want := []string{"10.96.0.0/16", "10.97.0.0/16"}; !slices.Equal(got[0].Resource.GetClusterConfig().GetServiceCidrs(), want) {
+	got := Cluster([]*model.ServiceCIDR{{Name: "b", CIDRs: []netip.Prefix{prefix("10.98.0.0/16"), prefix("10.97.0.0/16")}}, {Name: "a", CIDRs: []netip.Prefix{prefix("10.96.0.0/16"), prefix("10.97.0.0/16")}}})
+	if want := []string{"10.96.0.0/16", "10.97.0.0/16", "10.98.0.0/16"}; !slices.Equal(got[0].Resource.GetClusterConfig().GetServiceCidrs(), want) {
 		t.Errorf("got %v, want %v", got[0].Resource, want)
 	}
 }

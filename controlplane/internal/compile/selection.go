@@ -56,7 +56,8 @@ func has(list []int, index int) bool {
 }
 
 // candidates returns the endpoints of the slices that serve a port, ordered by
-// address and port, each once. Of duplicates one that is not terminating decides.
+// address and port, each once. Of duplicates one that is not terminating decides,
+// among equals one that can be used, so that the names of slices do not matter.
 func candidates(port model.Port, is6 bool, slicesOf []*model.Slice) []candidate {
 	var list []candidate
 	for _, slice := range slicesOf {
@@ -77,6 +78,7 @@ func candidates(port model.Port, is6 bool, slicesOf []*model.Slice) []candidate 
 			a.addrPort().Compare(b.addrPort()),
 			compareBool(a.endpoint.Terminating, b.endpoint.Terminating),
 			compareBool(!a.endpoint.Ready, !b.endpoint.Ready),
+			compareBool(!a.endpoint.Serving, !b.endpoint.Serving),
 			a.slice.Compare(b.slice.Key),
 		)
 	})

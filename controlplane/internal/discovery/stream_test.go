@@ -300,6 +300,49 @@ func TestAnAckOfAnOlderNonceIsIgnoredAndTheLastWordOnTheLatestCounts(t *testing.
 	})
 }
 
+// TestAnAckOfAnOlderNonceLetsNothingOut: the next change waits for the latest Ack.
+func TestAnAckOfAnOlderNonceLetsNothingOut(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newReplica(t, nil)
+		defer r.stop()
+		r.commit(t, "services", services(3, 80)...)
+		c := r.open(t).node("n")
+		defer c.close()
+		first := last(c.commit())
+		c.ack(&discoveryv1.Ack{ResponseNonce: 1, Digest: first.GetDigest()})
+		r.commit(t, "services", services(3, 81)...)
+		second := last(c.commit())
+		c.ack(&discoveryv1.Ack{ResponseNonce: 1, Digest: first.GetDigest()})
+		r.commit(t, "services", services(3, 82)...)
+		time.Sleep(time.Second)
+		if sent := r.server.Stats().Transactions; sent != 2 {
+			t.Errorf("%d transactions, want 2 until the second is acknowledged", sent)
+		}
+		c.ack(&discoveryv1.Ack{ResponseNonce: 2, Digest: second.GetDigest()})
+		if third := last(c.commit()); third.GetNonce() != 3 {
+			t.Errorf("nonce %d, want 3", third.GetNonce())
+		}
+	})
+}
+
+// TestToResumeWithoutANodeConfigIsNoFullSync: it need not be admitted as one.
+func TestToResumeWithoutANodeConfigIsNoFullSync(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newReplica(t, nil)
+		defer r.stop()
+		r.commit(t, "services", services(100, 80)...)
+		r.commit(t, "node", nodeConfig("n", "z1"))
+		held := r.holds("n")
+		delete(held, resource.Name{Kind: discoveryv1.Kind_KIND_NODE_CONFIG, Name: "n"})
+		a := follow(t, "n", r.dial, func(c *subscribe.Config) { c.Held, c.Handler.(*agent).held = held, maps.Clone(held) })
+		defer a.stop()
+		synctest.Wait()
+		if stats := r.server.Stats(); !maps.Equal(a.holds(), r.holds("n")) || stats.FullSyncs != 0 || stats.Resources != 1 {
+			t.Errorf("%+v", stats)
+		}
+	})
+}
+
 func TestADigestMismatchMakesTheSubscriberResumeAndIsRepaired(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newReplica(t, nil)

@@ -51,6 +51,31 @@ func TestNode(t *testing.T) {
 			problems: []string{"status.addresses[0].address"},
 		},
 		{
+			name: "an IPv4 address in IPv6 form is one of IPv4",
+			edit: func(n *corev1.Node) {
+				n.Status.Addresses = []corev1.NodeAddress{internal("::ffff:10.0.0.1"), internal("10.0.0.2"), internal("2001:db8::1")}
+			},
+			want: model.Node{IPs: addrs("10.0.0.1", "2001:db8::1")},
+		},
+		{
+			name: "a Node that is being deleted is no target of load balancers",
+			edit: func(n *corev1.Node) { n.DeletionTimestamp = ptr(metav1.Now()) },
+			want: model.Node{Ineligible: "the Node is being deleted"},
+		},
+		{
+			name: "nor is one that the cluster autoscaler is about to remove",
+			edit: func(n *corev1.Node) {
+				n.Spec.Taints = []corev1.Taint{{Key: "dedicated", Value: "x"}, {Key: "ToBeDeletedByClusterAutoscaler", Value: "1"}}
+			},
+			want: model.Node{Ineligible: "the Node has the taint ToBeDeletedByClusterAutoscaler"},
+		},
+		{
+			name: "another taint says nothing about load balancers",
+			edit: func(n *corev1.Node) {
+				n.Spec.Taints = []corev1.Taint{{Key: "dedicated", Value: "ToBeDeletedByClusterAutoscaler"}}
+			},
+		},
+		{
 			name: "podCIDRs before podCIDR",
 			edit: func(n *corev1.Node) {
 				n.Spec.PodCIDR, n.Spec.PodCIDRs = "10.1.0.0/24", []string{"10.2.0.1/24", "2001:db8::/64"}

@@ -327,6 +327,21 @@ func TestServiceInForce(t *testing.T) {
 			want: func(s *model.Service) { s.Scheduler = "mh" },
 		},
 		{
+			name: "a scheduler's name may have 15 bytes",
+			edit: func(s *corev1.Service) {
+				s.Annotations = map[string]string{objects.AnnotationScheduler: strings.Repeat("x", 15)}
+			},
+			want: func(s *model.Service) { s.Scheduler = strings.Repeat("x", 15) },
+		},
+		{
+			name: "a longer one is not the kernel's",
+			edit: func(s *corev1.Service) {
+				s.Annotations = map[string]string{objects.AnnotationScheduler: strings.Repeat("x", 16)}
+			},
+			want:     func(*model.Service) {},
+			problems: []string{"metadata.annotations[portolan.net/scheduler]"},
+		},
+		{
 			name: "a scheduler that cannot be one is ignored",
 			edit: func(s *corev1.Service) {
 				s.Annotations = map[string]string{objects.AnnotationScheduler: strings.Repeat("x", 4096)}
@@ -367,10 +382,13 @@ func checkProblems(t *testing.T, problems []model.Problem, object string, fields
 
 func TestServiceNotProxied(t *testing.T) {
 	for name, edit := range map[string]func(*corev1.Service){
-		"headless":                 func(s *corev1.Service) { s.Spec.ClusterIP, s.Spec.ClusterIPs = "None", []string{"None"} },
-		"no clusterIP yet":         func(s *corev1.Service) { s.Spec.ClusterIP, s.Spec.ClusterIPs = "", nil },
-		"ExternalName":             ofType(corev1.ServiceTypeExternalName),
-		"another proxy's":          func(s *corev1.Service) { s.Labels = map[string]string{objects.LabelProxyName: ""} },
+		"headless":         func(s *corev1.Service) { s.Spec.ClusterIP, s.Spec.ClusterIPs = "None", []string{"None"} },
+		"no clusterIP yet": func(s *corev1.Service) { s.Spec.ClusterIP, s.Spec.ClusterIPs = "", nil },
+		"ExternalName":     ofType(corev1.ServiceTypeExternalName),
+		"another proxy's":  func(s *corev1.Service) { s.Labels = map[string]string{objects.LabelProxyName: ""} },
+		"from before dual-stack, no clusterIP yet": func(s *corev1.Service) {
+			s.Spec.ClusterIP, s.Spec.ClusterIPs, s.Spec.IPFamilies = "", nil, nil
+		},
 		"in no family":             func(s *corev1.Service) { s.Spec.ClusterIPs = nil },
 		"headless, else malformed": func(s *corev1.Service) { s.Spec.ClusterIP = "None"; s.Spec.Ports[0].Port = 0 },
 	} {
@@ -391,6 +409,9 @@ func TestServiceRefused(t *testing.T) {
 		{"the only clusterIP does not parse", "spec.clusterIP", "zz", func(s *corev1.Service) { s.Spec.ClusterIP, s.Spec.IPFamilies = "zz", nil }},
 		{"a clusterIP that must not be captured", "spec.clusterIPs[0]", "127.0.0.1", func(s *corev1.Service) { s.Spec.ClusterIPs[0] = "127.0.0.1" }},
 		{"a clusterIP of the wrong family", "spec.clusterIPs[1]", "10.96.0.2", func(s *corev1.Service) { s.Spec.ClusterIPs[1] = "10.96.0.2" }},
+		{"clusterIPs in another order than ipFamilies", "spec.clusterIPs[0]", "2001:db8:96::1", func(s *corev1.Service) {
+			slices.Reverse(s.Spec.ClusterIPs)
+		}},
 		{"two clusterIPs of a family", "spec.clusterIPs[1]", "10.96.0.2", func(s *corev1.Service) {
 			s.Spec.ClusterIPs[1], s.Spec.IPFamilies[1] = "10.96.0.2", corev1.IPv4Protocol
 		}},
@@ -438,5 +459,29 @@ func TestServiceRefused(t *testing.T) {
 				t.Errorf("error %q does not name object and field", err)
 			}
 		})
+	}
+}
+
+func TestWhatIsWrongWithAServiceIsBounded(t *testing.T) {
+	_, _, err := objects.Service(service(func(s *corev1.Service) {
+		s.Spec.Ports = slices.Repeat([]corev1.ServicePort{{Port: 0}}, 1000)
+	}))
+	var refused *objects.Error
+	if !errors.As(err, &refused) || len(refused.Problems) != 10 {
+		t.Errorf("%d problems, want 10", len(refused.Problems))
+	}
+}
+
+func TestOutsideAddressesAreNamedByTheFieldThatHasThemFirst(t *testing.T) {
+	got := objects.OutsideFields(service(func(s *corev1.Service) {
+		s.Spec.ExternalIPs = []string{"nonsense", "198.51.100.1", "198.51.100.1", "198.051.100.002"}
+		ingress(corev1.LoadBalancerIngress{Hostname: "lb"}, corev1.LoadBalancerIngress{IP: "198.51.100.1"}, corev1.LoadBalancerIngress{IP: "198.51.100.1"})(s)
+	}))
+	want := objects.Fields{
+		ExternalIPs:     map[netip.Addr]string{netip.MustParseAddr("198.51.100.1"): "spec.externalIPs[1]", netip.MustParseAddr("198.51.100.2"): "spec.externalIPs[3]"},
+		LoadBalancerIPs: map[netip.Addr]string{netip.MustParseAddr("198.51.100.1"): "status.loadBalancer.ingress[1].ip"},
+	}
+	if diff := cmp.Diff(want, got, compareAddrs); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }

@@ -3,6 +3,7 @@ package objects_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -195,6 +196,15 @@ func TestSliceProblemsAreBounded(t *testing.T) {
 	}
 	if len(problems) != 11 || !strings.Contains(problems[10].Message, "990 more") {
 		t.Errorf("%d problems, the last %q, want 10 and how many more", len(problems), problems[len(problems)-1].Message)
+	}
+}
+
+// TestEqualTimesAreEqual also where they are compared with reflect.DeepEqual.
+func TestEqualTimesAreEqual(t *testing.T) {
+	winter, _, _ := objects.Slice(slice(triggered("2026-03-01T13:00:00+01:00")))
+	utc, _, _ := objects.Slice(slice(triggered("2026-03-01T12:00:00Z")))
+	if !reflect.DeepEqual(winter, utc) {
+		t.Errorf("%#v and %#v differ", winter.Triggered, utc.Triggered)
 	}
 }
 

@@ -21,6 +21,8 @@ type rig struct {
 	objects   *cluster.Store
 	snapshots *snapshot.Store
 	results   []Result
+	// cost is how long a round takes, once there is one.
+	cost time.Duration
 }
 
 func start(t *testing.T) *rig {
@@ -29,10 +31,14 @@ func start(t *testing.T) *rig {
 }
 
 func startDriver(t *testing.T) (*rig, *Driver) {
-	r := &rig{objects: cluster.NewStore(), snapshots: snapshot.NewStore(time.Now)}
+	return startCostly(t, 0)
+}
+
+func startCostly(t *testing.T, cost time.Duration) (*rig, *Driver) {
+	r := &rig{objects: cluster.NewStore(), snapshots: snapshot.NewStore(time.Now), cost: cost}
 	driver := New(Config{
 		Cluster: r.objects, Snapshots: r.snapshots, Settings: compile.DefaultSettings(), Logger: hclog.NewNullLogger(),
-		Observe: func(result Result) { r.results = append(r.results, result) },
+		Observe: func(result Result) { r.results = append(r.results, result); time.Sleep(r.cost) },
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -56,16 +62,23 @@ func service(name string, port uint16) *model.Service {
 func TestNothingIsServedBeforeTheSourceIsSynced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t)
-		r.objects.Update(func(tx *cluster.Tx) { tx.SetService(service("a", 80)) })
+		r.objects.Update(func(tx *cluster.Tx) {
+			tx.SetService(service("a", 80))
+			tx.SetNode(&model.Node{Name: "n1"})
+			tx.SetServiceCIDR(&model.ServiceCIDR{Name: "k", CIDRs: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/16")}})
+		})
 		synctest.Wait()
 		if r.snapshots.Current() != nil {
 			t.Fatal("an unsynced source is served")
 		}
 		r.objects.Update(func(tx *cluster.Tx) { tx.SetService(service("b", 80)); tx.SetSynced() })
 		synctest.Wait()
-		view := r.snapshots.Current().View("")
-		for _, name := range []string{"demo/a", "demo/b"} {
-			if view.Get(resource.Name{Kind: discoveryv1.Kind_KIND_SERVICE, Name: name}) == nil {
+		view := r.snapshots.Current().View("n1")
+		for _, name := range []resource.Name{
+			{Kind: discoveryv1.Kind_KIND_SERVICE, Name: "demo/a"}, {Kind: discoveryv1.Kind_KIND_SERVICE, Name: "demo/b"},
+			{Kind: discoveryv1.Kind_KIND_NODE_CONFIG, Name: "n1"}, {Kind: discoveryv1.Kind_KIND_CLUSTER_CONFIG, Name: resource.ClusterConfigName},
+		} {
+			if view.Get(name) == nil {
 				t.Errorf("%s is missing: what came before the source was synced must not be lost", name)
 			}
 		}
@@ -81,7 +94,81 @@ func TestAnEmptyClusterIsServedOnceItIsSynced(t *testing.T) {
 		r.objects.Update(func(tx *cluster.Tx) { tx.SetSynced() })
 		synctest.Wait()
 		if r.snapshots.Current() == nil {
-			t.Error("not served")
+			t.Fatal("not served")
+		}
+		if cidrs := r.serviceCIDRs(t); len(cidrs) != 0 {
+			t.Errorf("ServiceCIDRs %v, want a ClusterConfig that says there are none", cidrs)
+		}
+	})
+}
+
+// serviceCIDRs are those that all nodes are told.
+func (r *rig) serviceCIDRs(t *testing.T) []string {
+	t.Helper()
+	entry := r.snapshots.Current().View("").Get(resource.Name{Kind: discoveryv1.Kind_KIND_CLUSTER_CONFIG, Name: resource.ClusterConfigName})
+	if entry == nil {
+		t.Fatal("there is no ClusterConfig")
+	}
+	decoded, err := entry.Decode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return decoded.GetClusterConfig().GetServiceCidrs()
+}
+
+// TestServiceCIDRsAreFollowed is S9.
+func TestServiceCIDRsAreFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t)
+		prefix := netip.MustParsePrefix("10.96.0.0/16")
+		r.objects.Update(func(tx *cluster.Tx) { tx.SetSynced() })
+		synctest.Wait()
+		r.objects.Update(func(tx *cluster.Tx) {
+			tx.SetServiceCIDR(&model.ServiceCIDR{Name: "k", CIDRs: []netip.Prefix{prefix}})
+		})
+		synctest.Wait()
+		if got := r.serviceCIDRs(t); len(got) != 1 || got[0] != prefix.String() {
+			t.Errorf("ServiceCIDRs %v, want %s", got, prefix)
+		}
+		r.objects.Update(func(tx *cluster.Tx) { tx.DeleteServiceCIDR("k") })
+		synctest.Wait()
+		if got := r.serviceCIDRs(t); len(got) != 0 {
+			t.Errorf("ServiceCIDRs %v, want none any more", got)
+		}
+	})
+}
+
+// TestASnapshotSaysWhichPointOfTheSourceItReflects: a subscriber must not go back
+// behind it.
+func TestASnapshotSaysWhichPointOfTheSourceItReflects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t)
+		want := model.SourceVersion{Source: "s", Services: 7, EndpointSlices: 8, Nodes: 9, ServiceCIDRs: 10}
+		r.objects.Update(func(tx *cluster.Tx) { tx.SetService(service("a", 80)); tx.SetVersion(want); tx.SetSynced() })
+		synctest.Wait()
+		if got := r.snapshots.Current().Source; got != want || r.snapshots.Seen() != want {
+			t.Errorf("source %v, seen %v, want %v", got, r.snapshots.Seen(), want)
+		}
+	})
+}
+
+// TestChangesGatherAfterARoundThatTookLong: it takes a quarter of the time.
+func TestChangesGatherAfterARoundThatTookLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := startCostly(t, 100*time.Millisecond)
+		r.objects.Update(func(tx *cluster.Tx) { tx.SetSynced() })
+		begun := time.Now()
+		for port := range uint16(490) { // One each millisecond: until shortly before the pause ends.
+			r.objects.Update(func(tx *cluster.Tx) { tx.SetService(service("a", port+1)) })
+			time.Sleep(time.Millisecond)
+		}
+		if now := r.snapshots.Current().Revision; now != 1 {
+			t.Errorf("revision %d after %s, want 1", now, time.Since(begun))
+		}
+		time.Sleep(20 * time.Millisecond)
+		synctest.Wait()
+		if now := r.snapshots.Current().Revision; now != 2 || r.results[1].Services != 1 {
+			t.Errorf("revision %d after %s, want all changes in the second", now, time.Since(begun))
 		}
 	})
 }

@@ -50,6 +50,36 @@ func (h held) apply(set []*Entry, removed []resource.Name) {
 	}
 }
 
+// expected is what a store must hold: for each place the owner that was the last
+// to put something there, and what.
+type expected map[scopedName]owned
+
+type owned struct {
+	owner   string
+	version uint64
+}
+
+func (e expected) replace(owner string, resources []Scoped) {
+	maps.DeleteFunc(e, func(_ scopedName, o owned) bool { return o.owner == owner })
+	for _, r := range resources {
+		name := resource.Name{Kind: resource.KindOf(r.Resource), Name: r.Resource.GetName()}
+		e[scopedName{r.Scope, name}] = owned{owner, r.Resource.GetVersion()}
+	}
+}
+
+// view is what a node sees: its own, else its zone's, else what all share.
+func (e expected) view(v View) held {
+	h := held{}
+	for _, scope := range []Scope{{}, {Zone: v.Zone()}, {Node: v.Node()}} {
+		for at, o := range e {
+			if at.scope == scope {
+				h[at.name] = o.version
+			}
+		}
+	}
+	return h
+}
+
 // TestFollowingDeltasEqualsTheView drives random replacements, with owners that
 // take names over from each other and nodes that move between zones, and follows
 // every node's view by deltas with random lag.
@@ -60,7 +90,7 @@ func TestFollowingDeltasEqualsTheView(t *testing.T) {
 		store := NewStore(fixedTime)
 		tx := store.Begin()
 		tx.Commit(model.SourceVersion{})
-		following, at := map[string]held{}, map[string]View{}
+		following, at, want := map[string]held{}, map[string]View{}, expected{}
 		for _, node := range nodes {
 			at[node] = store.Current().View(node)
 			following[node] = holds(at[node])
@@ -68,7 +98,7 @@ func TestFollowingDeltasEqualsTheView(t *testing.T) {
 		for step := range rapid.IntRange(1, 30).Draw(t, "steps") {
 			tx := store.Begin()
 			for range rapid.IntRange(0, 3).Draw(t, "replaces") {
-				replaceRandomly(t, tx, zones)
+				replaceRandomly(t, tx, want, zones)
 			}
 			before := store.Current()
 			now, changed := tx.Commit(model.SourceVersion{Services: uint64(step)})
@@ -76,6 +106,9 @@ func TestFollowingDeltasEqualsTheView(t *testing.T) {
 				t.Fatalf("%d changes made revision %d of %d", changed, now.Revision, before.Revision)
 			}
 			for _, node := range nodes {
+				if got := holds(now.View(node)); !maps.Equal(got, want.view(now.View(node))) {
+					t.Fatalf("node %s sees\n%v\nwant\n%v", node, got, want.view(now.View(node)))
+				}
 				if rapid.Bool().Draw(t, "lags") {
 					continue
 				}
@@ -88,10 +121,17 @@ func TestFollowingDeltasEqualsTheView(t *testing.T) {
 	})
 }
 
-func replaceRandomly(t *rapid.T, tx *Tx, zones []string) {
+func replaceRandomly(t *rapid.T, tx *Tx, want expected, zones []string) {
+	replace := func(owner string, resources []Scoped) {
+		must(t, tx.Replace(owner, resources))
+		want.replace(owner, resources)
+		if tx.Owns(owner) != (len(resources) > 0) {
+			t.Fatalf("%s owns something: %v, after it replaced all by %d resources", owner, tx.Owns(owner), len(resources))
+		}
+	}
 	if node := rapid.SampledFrom([]string{"", "", "a", "b", "c"}).Draw(t, "config of"); node != "" {
 		zone := rapid.SampledFrom(zones).Draw(t, "zone")
-		must(t, tx.Replace("node/"+node, []Scoped{{Scope{Node: node}, config(node, zone)}}))
+		replace("node/"+node, []Scoped{{Scope{Node: node}, config(node, zone)}})
 		return
 	}
 	owner := rapid.SampledFrom([]string{"s1", "s2", "s3"}).Draw(t, "owner")
@@ -106,7 +146,7 @@ func replaceRandomly(t *rapid.T, tx *Tx, zones []string) {
 	if node := rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "local on"); node != "" {
 		resources = append(resources, Scoped{Scope{Node: node}, local(owner, rapid.Uint32Range(1, 3).Draw(t, "port"))})
 	}
-	must(t, tx.Replace(owner, resources))
+	replace(owner, resources)
 }
 
 func must(t *rapid.T, err error) {
@@ -121,6 +161,10 @@ func follow(t *rapid.T, current *Snapshot, node string, following map[string]hel
 	if !ok {
 		t.Fatalf("log does not reach back from %d to %d", current.Revision, at[node].snapshot.Revision)
 	}
+	checkDelta(t, following[node], set, removed)
+	for _, kind := range resource.Kinds { // What was committed since changes nothing in an older snapshot.
+		checkDigest(t, at[node], kind, following[node])
+	}
 	following[node].apply(set, removed)
 	at[node] = view
 	want := holds(view)
@@ -129,6 +173,26 @@ func follow(t *rapid.T, current *Snapshot, node string, following map[string]hel
 	}
 	for _, kind := range resource.Kinds {
 		checkDigest(t, view, kind, want)
+	}
+}
+
+// checkDelta: in order of their kinds, only what is not held is set, and only what is
+// held is removed.
+func checkDelta(t *rapid.T, before held, set []*Entry, removed []resource.Name) {
+	var kinds []int
+	for _, entry := range set {
+		if before[entry.Name] == entry.Version {
+			t.Fatalf("%v is set to what it is already", entry.Name)
+		}
+		kinds = append(kinds, slices.Index(resource.Kinds, entry.Name.Kind))
+	}
+	if !slices.IsSorted(kinds) {
+		t.Fatalf("set in order %v", kinds)
+	}
+	for _, name := range removed {
+		if before[name] == 0 {
+			t.Fatalf("%v is removed but was never there", name)
+		}
 	}
 }
 
@@ -199,18 +263,87 @@ func TestChangedIsClosedByTheNextCommitOnly(t *testing.T) {
 	<-first.Changed()
 }
 
+// TestWhoTakesOverEqualContentKeepsIt when the owner before has nothing any more,
+// although taking it over made no snapshot.
+func TestWhoTakesOverEqualContentKeepsIt(t *testing.T) {
+	store := NewStore(fixedTime)
+	replace := func(owner string, resources ...Scoped) *Snapshot {
+		tx := store.Begin()
+		if err := tx.Replace(owner, resources); err != nil {
+			t.Fatal(err)
+		}
+		now, _ := tx.Commit(model.SourceVersion{})
+		return now
+	}
+	first := replace("old", Scoped{Scope{}, set("e", "x")})
+	if replace("new", Scoped{Scope{}, set("e", "x")}) != first {
+		t.Error("equal content made a snapshot")
+	}
+	if replace("old").Len() != 1 {
+		t.Error("what another owner has taken over is gone")
+	}
+	if replace("new").Len() != 0 {
+		t.Error("what nobody has any more is still there")
+	}
+}
+
+func TestFirstIsClosedByTheFirstCommit(t *testing.T) {
+	store := NewStore(fixedTime)
+	select {
+	case <-store.First():
+		t.Fatal("closed before there is a snapshot")
+	default:
+	}
+	for range 2 {
+		store.Begin().Commit(model.SourceVersion{})
+		select {
+		case <-store.First():
+		default:
+			t.Fatal("not closed although there is a snapshot")
+		}
+	}
+}
+
+// TestWhoeverSeesThePointOfTheSourceAlsoSeesItsSnapshot: the point moves last.
+func TestWhoeverSeesThePointOfTheSourceAlsoSeesItsSnapshot(t *testing.T) {
+	var store *Store
+	var seen model.SourceVersion
+	store = NewStore(func() time.Time {
+		seen = store.Seen()
+		return fixedTime()
+	})
+	for i := range uint64(3) {
+		tx := store.Begin()
+		if err := tx.Replace("s", []Scoped{{Scope{}, set("e", fmt.Sprint(i))}}); err != nil {
+			t.Fatal(err)
+		}
+		tx.Commit(model.SourceVersion{Services: i + 1})
+		if seen.Services != i || store.Seen().Services != i+1 {
+			t.Errorf("seen %d during commit %d, %d after it", seen.Services, i+1, store.Seen().Services)
+		}
+	}
+}
+
 func TestLogForgetsTheOldest(t *testing.T) {
 	store := NewStore(fixedTime)
 	first, _ := store.Begin().Commit(model.SourceVersion{})
+	snapshots := []*Snapshot{first}
 	for i := range logLength + 5 {
 		tx := store.Begin()
 		if err := tx.Replace("s", []Scoped{{Scope{}, set("e", fmt.Sprint(i))}}); err != nil {
 			t.Fatal(err)
 		}
-		tx.Commit(model.SourceVersion{})
-	}
-	if _, _, ok := store.Current().View("a").Since(first.View("a")); ok {
-		t.Error("Since claims to know a commit that the log has forgotten")
+		now, _ := tx.Commit(model.SourceVersion{})
+		snapshots = append(snapshots, now)
+		if i < logLength {
+			continue
+		}
+		if _, _, ok := now.View("a").Since(snapshots[len(snapshots)-2-logLength].View("a")); ok {
+			t.Fatalf("revision %d claims to know a commit that the log has forgotten", now.Revision)
+		}
+		if set, _, ok := now.View("a").Since(snapshots[len(snapshots)-1-logLength].View("a")); !ok || len(set) != 1 {
+			t.Fatalf("revision %d does not know what changed in the last %d", now.Revision, logLength)
+		}
 	}
 	if n := len(store.Current().log); n != logLength {
 		t.Errorf("log has %d entries, want %d", n, logLength)

@@ -22,6 +22,9 @@ type Store struct {
 	current atomic.Pointer[Snapshot]
 	seen    atomic.Pointer[model.SourceVersion]
 	first   chan struct{}
+	// tree is that of the current snapshot, but for who owns what: to take over equal
+	// content is no change that a snapshot is made for.
+	tree *iradix.Tree[*Entry]
 	// owned lists, for each owner, the resources that its last Replace left.
 	owned map[string][]scopedName
 	now   func() time.Time
@@ -34,7 +37,7 @@ type scopedName struct {
 
 // NewStore returns a store without a snapshot. now gives commits their time.
 func NewStore(now func() time.Time) *Store {
-	return &Store{first: make(chan struct{}), owned: map[string][]scopedName{}, now: now}
+	return &Store{first: make(chan struct{}), tree: iradix.New[*Entry](), owned: map[string][]scopedName{}, now: now}
 }
 
 // Current returns the newest snapshot, or nil before the first commit.
@@ -75,10 +78,10 @@ type digestRef struct {
 func (s *Store) Begin() *Tx {
 	base := s.current.Load()
 	if base == nil {
-		base = &Snapshot{tree: iradix.New[*Entry](), shared: digests{}, overlay: map[string]digests{}, changed: make(chan struct{})}
+		base = &Snapshot{tree: s.tree, shared: digests{}, overlay: map[string]digests{}, changed: make(chan struct{})}
 	}
 	return &Tx{
-		store: s, base: base, tree: base.tree.Txn(),
+		store: s, base: base, tree: s.tree.Txn(),
 		shared: base.shared, overlay: base.overlay, copied: map[digestRef]bool{},
 		before: map[scopedName]uint64{}, owned: map[string][]scopedName{},
 	}
@@ -255,6 +258,7 @@ func (t *Tx) Commit(source model.SourceVersion) (*Snapshot, int) {
 			delete(t.store.owned, owner)
 		}
 	}
+	t.store.tree = t.tree.Commit()
 	// Last, so that whoever sees the source's point also sees its snapshot.
 	defer t.store.seen.Store(&source)
 	if changed == 0 && current != nil {
@@ -268,7 +272,7 @@ func (t *Tx) Commit(source model.SourceVersion) (*Snapshot, int) {
 		Revision: t.base.Revision + 1,
 		Source:   source,
 		Time:     t.store.now(),
-		tree:     t.tree.Commit(),
+		tree:     t.store.tree,
 		shared:   t.shared,
 		overlay:  t.overlay,
 		log:      append(log, change),

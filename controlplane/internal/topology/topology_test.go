@@ -40,6 +40,10 @@ func TestDecide(t *testing.T) {
 			[]model.Endpoint{ready("a"), {Node: "a", Serving: true}},
 			Decision{Cluster: []int{0}, Local: map[string][]int{"a": {0}}},
 		},
+		"nor is it when nothing is ready": {
+			[]model.Endpoint{{Node: "a", Serving: true}},
+			Decision{},
+		},
 		"a terminating endpoint that does not serve is never used": {
 			[]model.Endpoint{{Node: "a", Terminating: true}},
 			Decision{},
@@ -78,6 +82,11 @@ func TestDecide(t *testing.T) {
 			[]model.Endpoint{zoned(terminating("a"), "z1"), zoned(terminating("b"), "z2")},
 			Decision{Cluster: []int{0, 1}, Terminating: true, Local: map[string][]int{"a": {0}, "b": {1}}},
 		},
+		"a hint given twice counts once": {
+			[]model.Endpoint{zoned(noded(ready("a"), "a", "a"), "z1", "z1"), zoned(noded(ready("b"), "a"), "z1")},
+			Decision{Cluster: []int{0, 1}, Zones: map[string][]int{"z1": {0, 1}}, Preferred: map[string][]int{"a": {0, 1}},
+				Local: map[string][]int{"a": {0}, "b": {1}}},
+		},
 		"node hints narrow by node": {
 			[]model.Endpoint{noded(ready("a"), "a"), noded(ready("b"), "b", "c")},
 			Decision{Cluster: []int{0, 1}, Preferred: map[string][]int{"a": {0}, "b": {1}, "c": {1}},
@@ -91,6 +100,15 @@ func TestDecide(t *testing.T) {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestHintsWithoutANameNameNobody: a node that is not known, or has no zone, uses
+// everything (S79).
+func TestHintsWithoutANameNameNobody(t *testing.T) {
+	d := Decide([]model.Endpoint{noded(zoned(ready("a"), ""), ""), noded(zoned(ready("b"), "z1"), "b")})
+	if diff := cmp.Diff([]int{0, 1}, d.For("", "")); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
 
