@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/portolan-net/portolan/api/address"
 	"github.com/portolan-net/portolan/test/conformance/internal/lab"
 	"github.com/portolan-net/portolan/test/conformance/internal/scenario"
 	"github.com/portolan-net/portolan/test/conformance/internal/talk"
@@ -133,11 +134,15 @@ func (w *world) serve(step *scenario.Step) error {
 				if port.Port == nil || port.Protocol == nil || len(endpoint.Addresses) == 0 {
 					continue
 				}
-				place, err := w.Find(endpoint.Addresses[0])
+				addr, err := address.Parse(endpoint.Addresses[0])
 				if err != nil {
 					continue
 				}
-				at := netip.AddrPortFrom(netip.MustParseAddr(endpoint.Addresses[0]), uint16(*port.Port))
+				place, err := w.Find(addr.String())
+				if err != nil {
+					continue
+				}
+				at := netip.AddrPortFrom(addr, uint16(*port.Port))
 				protocol := strings.ToLower(string(*port.Protocol))
 				if key := protocol + " " + at.String(); !w.listening[key] {
 					if err := place.In.Do(func() error { return talk.Serve(protocol, at) }); err != nil {

@@ -40,13 +40,6 @@ func newNamespace(name string) (*Namespace, error) {
 	// Or an IPv6 address waits a second for somebody to object to it.
 	_ = n.sysctl("ipv6/conf/all/accept_dad", "0")
 	_ = n.sysctl("ipv6/conf/default/accept_dad", "0")
-	// Or neighbours ask for each other anew every half minute, and on a busy machine a
-	// packet waits for the answer for longer than for a retransmission.
-	for _, family := range []string{"ipv4", "ipv6"} {
-		if err := n.sysctl(family+"/neigh/default/base_reachable_time_ms", "3600000"); err != nil {
-			return nil, err
-		}
-	}
 	for _, which := range []string{"all", "default"} {
 		if err := n.sysctl("ipv4/conf/"+which+"/rp_filter", "0"); err != nil {
 			return nil, err
