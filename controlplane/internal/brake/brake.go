@@ -1,0 +1,153 @@
+package brake
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/portolan-net/portolan/controlplane/internal/model"
+)
+
+// Window is how long removals count as part of one deletion.
+const Window = 30 * time.Second
+
+// Limits says what is a mass deletion. Of the zero value nothing is.
+type Limits struct {
+	// Share is the part of the Services, from 0 to 1, and Min the number of them, that
+	// a mass deletion exceeds. If one of them is zero there is no brake.
+	Share float64
+	Min   int
+}
+
+// DefaultLimits returns the limits that hold unless somebody sets others.
+func DefaultLimits() Limits { return Limits{Share: 0.5, Min: 20} }
+
+// On tells whether anything is a mass deletion.
+func (l Limits) On() bool { return l.Share > 0 && l.Min > 0 }
+
+// Mass tells whether so many removals of so many Services are a mass deletion.
+func (l Limits) Mass(removals, of int) bool {
+	return l.On() && removals > l.Min && float64(removals) > l.Share*float64(of)
+}
+
+// Brake knows which removals wait. It is not safe for concurrent use.
+type Brake struct {
+	limits Limits
+	held   map[model.Key]struct{}
+	since  time.Time
+	of     int
+	// went has the removals of the last Window, the oldest first.
+	went []removals
+}
+
+type removals struct {
+	at    time.Time
+	count int
+}
+
+// State is what a brake holds.
+type State struct {
+	// Held are the Services whose removal waits, ordered by name; none if it is off.
+	Held []model.Key
+	// Of is how many Services were served before the deletion began, and Since when
+	// the brake came on.
+	Of    int
+	Since time.Time
+}
+
+// New returns a brake that is off.
+func New(limits Limits) *Brake { return &Brake{limits: limits, held: map[model.Key]struct{}{}} }
+
+// Holds tells whether the removal of a Service waits.
+func (b *Brake) Holds(key model.Key) bool {
+	_, held := b.held[key]
+	return held
+}
+
+// State returns what is held.
+func (b *Brake) State() State {
+	if len(b.held) == 0 {
+		return State{}
+	}
+	s := State{Of: b.of, Since: b.since, Held: make([]model.Key, 0, len(b.held))}
+	for key := range b.held {
+		s.Held = append(s.Held, key)
+	}
+	slices.SortFunc(s.Held, model.Key.Compare)
+	return s
+}
+
+// Remove decides on the removals of one round, of Services that are not held yet.
+// Served is how many Services nodes have before the round, held ones among them.
+// Either all of the removals wait, and Holds says so, or none does.
+func (b *Brake) Remove(now time.Time, gone []model.Key, served int) (wait bool) {
+	if len(gone) == 0 {
+		return false
+	}
+	recently := b.recently(now)
+	total, of := len(gone)+len(b.held)+recently, served+recently
+	if len(b.held) == 0 && !b.limits.Mass(total, of) {
+		b.went = append(b.went, removals{now, len(gone)})
+		return false
+	}
+	if len(b.held) == 0 {
+		b.since, b.of = now, of
+	}
+	for _, key := range gone {
+		b.held[key] = struct{}{}
+	}
+	return true
+}
+
+// recently returns how many Services went within the last Window.
+func (b *Brake) recently(now time.Time) int {
+	b.went = slices.DeleteFunc(b.went, func(r removals) bool { return now.Sub(r.at) >= Window })
+	count := 0
+	for _, r := range b.went {
+		count += r.count
+	}
+	return count
+}
+
+// Back takes note that a Service is there again.
+func (b *Brake) Back(key model.Key) { delete(b.held, key) }
+
+// LetGo ends the wait of Services, and returns those of them that were held. What was
+// meant does not count as part of a later deletion.
+func (b *Brake) LetGo(keys []model.Key) []model.Key {
+	var let []model.Key
+	for _, key := range keys {
+		if b.Holds(key) {
+			let = append(let, key)
+			delete(b.held, key)
+		}
+	}
+	if len(let) > 0 {
+		b.went = nil
+	}
+	return let
+}
+
+// Confirms returns nil if a full list of the source's Services says as well that the
+// held ones are gone. A list without any Service says nothing: an API server always
+// has one, and an empty directory may be a volume that is not there.
+func Confirms(listed, held []model.Key) error {
+	if len(listed) == 0 {
+		return errors.New("the source has no Service at all, which confirms nothing")
+	}
+	there := make(map[model.Key]struct{}, len(listed))
+	for _, key := range listed {
+		there[key] = struct{}{}
+	}
+	count := 0
+	for _, key := range held {
+		if _, found := there[key]; found {
+			count++
+		}
+	}
+	if count > 0 {
+		return fmt.Errorf("the source still lists %d of %d", count, len(held))
+	}
+	return nil
+}

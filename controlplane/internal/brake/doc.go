@@ -1,0 +1,14 @@
+// Package brake decides which removals of Services wait because they look like a
+// source that has lost its Services, and not like somebody who deletes them. It is
+// pure: time is passed in, and nothing is read or written.
+//
+//	removals of a round ─▶ Remove ─ no mass deletion ─▶ they go
+//	                         │
+//	                         └─ a mass deletion ─▶ held ─▶ Back    the Service is there again
+//	                                                  └──▶ LetGo   confirmed, or released
+//
+// A mass deletion is more than Limits.Min Services and more than Limits.Share of
+// what was served. Counted are the removals of the round, those that are held, and
+// those that went within the last Window, so that many small rounds are one deletion
+// too. Once the brake is on every removal waits, until none is held.
+package brake
