@@ -11,7 +11,7 @@ func TestObjectsAreCountedByReasonAndNotByProblem(t *testing.T) {
 		{Object: "Service demo/a", Field: "spec.externalIPs[0]"}, {Object: "Service demo/a", Field: "spec.externalIPs[1]"},
 		{Object: "Service demo/a", Reason: model.Exceeded}, {Object: "Service demo/b", Reason: model.Exceeded},
 	})
-	want := map[model.Reason]int{model.Invalid: 1, model.Conflict: 0, model.Exceeded: 2}
+	want := map[model.Reason]int{model.Invalid: 1, model.Conflict: 0, model.Exceeded: 2, model.Held: 0}
 	for reason, count := range want {
 		if got[reason] != count {
 			t.Errorf("%s: %d objects, want %d", reason, got[reason], count)
