@@ -16,7 +16,9 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
 
+	"github.com/portolan-net/portolan/controlplane/internal/administration"
 	"github.com/portolan-net/portolan/controlplane/internal/admission"
+	"github.com/portolan-net/portolan/controlplane/internal/brake"
 	"github.com/portolan-net/portolan/controlplane/internal/cluster"
 	"github.com/portolan-net/portolan/controlplane/internal/configfile"
 	"github.com/portolan-net/portolan/controlplane/internal/discovery"
@@ -45,6 +47,7 @@ type Config struct {
 	// each port that they serve; zero means the default.
 	MaxServiceEndpoints int
 	ProxyConfig
+	BrakeConfig
 
 	// Agents is where agents connect; nil serves none. Credentials are its TLS.
 	Agents      net.Listener
@@ -71,6 +74,7 @@ type controlPlane struct {
 	snapshots *snapshot.Store
 	discovery *discovery.Server
 	intro     *introspection.Server
+	orders    *administration.Server
 	metrics   *metrics.Metrics
 	driver    *round.Driver
 	health    *health.Server
@@ -124,10 +128,19 @@ func assemble(config Config) (*controlPlane, error) {
 	if err := c.recordEvents(); err != nil {
 		return nil, err
 	}
+	limits, err := c.BrakeConfig.limits()
+	if err != nil {
+		return nil, err
+	}
+	list, err := c.lister()
+	if err != nil {
+		return nil, err
+	}
 	registry := nodes.NewRegistry(nodes.Config{Now: time.Now, Known: func(node string) bool { return c.objects.Node(node) != nil }})
 	c.metrics = metrics.New(metrics.Config{
 		Cluster: c.objects, Snapshots: c.snapshots, Nodes: registry, Version: config.Version,
 		Stats: func() discovery.Stats { return c.discovery.Stats() }, Events: c.eventStats,
+		Held: func() brake.State { return c.driver.Held() },
 	})
 	c.discovery, err = discovery.New(discovery.Config{
 		Snapshots: c.snapshots, Nodes: registry, Logger: config.Logger.Named("discovery"),
@@ -139,12 +152,14 @@ func assemble(config Config) (*controlPlane, error) {
 	c.driver = round.New(round.Config{
 		Cluster: c.objects, Snapshots: c.snapshots, Settings: settings, MaxServiceEndpoints: c.MaxServiceEndpoints,
 		Logger: config.Logger.Named("compile"), Observe: c.metrics.Round,
+		Brake: limits, List: list,
 	})
-	c.intro = introspection.New(introspection.Config{Snapshots: c.snapshots, Nodes: registry, Cluster: c.objects, Explainer: explainer{c.objects, c.driver}})
+	c.intro = introspection.New(introspection.Config{Snapshots: c.snapshots, Nodes: registry, Cluster: c.objects, Explainer: explainer{c.objects, c.driver}, Held: c.driver.Held})
+	c.orders = administration.New(administration.Config{Brake: c.driver, Logger: config.Logger.Named("admin")})
 	return c, nil
 }
 
-func (c *controlPlane) limits() admission.Limits {
+func (c Config) admissionLimits() admission.Limits {
 	limits := admission.DefaultLimits()
 	if c.MaxServicePorts > 0 {
 		limits.PortsPerService = c.MaxServicePorts
@@ -154,7 +169,7 @@ func (c *controlPlane) limits() admission.Limits {
 
 // source feeds the cluster store until the context ends.
 func (c *controlPlane) source(ctx context.Context) error {
-	writer := admission.NewWriter(c.objects, c.Logger.Named("admission"), c.limits())
+	writer := admission.NewWriter(c.objects, c.Logger.Named("admission"), c.admissionLimits())
 	if c.Manifests == "" {
 		return kube.Run(ctx, kube.Config{Kubeconfig: c.Kubeconfig, ClusterID: c.ClusterID, Logger: c.Logger.Named("kube"), Writer: writer})
 	}
@@ -183,6 +198,7 @@ func (c *controlPlane) adminServer() *grpc.Server {
 	server := grpc.NewServer(discovery.ServerOptions()...)
 	discovery.Register(server, c.discovery)
 	introspection.Register(server, c.intro)
+	administration.Register(server, c.orders)
 	healthpb.RegisterHealthServer(server, c.health)
 	reflection.Register(server)
 	if _, err := admin.Register(server); err != nil {

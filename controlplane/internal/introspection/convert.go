@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
+	"github.com/portolan-net/portolan/controlplane/internal/brake"
 	"github.com/portolan-net/portolan/controlplane/internal/nodes"
 )
 
@@ -21,6 +22,18 @@ func nodeStatus(s *nodes.Status, current uint64) *introspectionv1.NodeStatus {
 		FullSyncs: s.FullSyncs, DigestMismatches: s.DigestMismatches,
 		SentResources: s.SentResources, SentBytes: s.SentBytes,
 	}
+}
+
+// brakeOf returns nil for a brake that is off.
+func brakeOf(s brake.State) *introspectionv1.Brake {
+	if len(s.Held) == 0 {
+		return nil
+	}
+	b := &introspectionv1.Brake{Served: uint32(s.Of), Since: timestamp(s.Since)}
+	for _, key := range s.Held {
+		b.Services = append(b.Services, key.String())
+	}
+	return b
 }
 
 // timestamp returns nil for what has not happened.

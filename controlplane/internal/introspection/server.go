@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
+	"github.com/portolan-net/portolan/controlplane/internal/brake"
 	"github.com/portolan-net/portolan/controlplane/internal/model"
 	"github.com/portolan-net/portolan/controlplane/internal/nodes"
 	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
@@ -43,6 +44,8 @@ type Config struct {
 	Nodes     *nodes.Registry
 	Cluster   Cluster
 	Explainer Explainer
+	// Held returns the removals that are held back.
+	Held func() brake.State
 }
 
 // Server is the IntrospectionService.
@@ -159,6 +162,7 @@ func (s *Server) ListProblems(context.Context, *introspectionv1.ListProblemsRequ
 			Object: p.Object, Field: p.Field, Value: p.Value, Message: p.Message,
 		})
 	}
+	response.Brake = brakeOf(s.cfg.Held())
 	if len(response.Problems) == 0 && s.cfg.Snapshots.Current() == nil {
 		return nil, errUnsynced
 	}

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
+	"github.com/portolan-net/portolan/controlplane/internal/brake"
 	"github.com/portolan-net/portolan/controlplane/internal/cluster"
 	"github.com/portolan-net/portolan/controlplane/internal/discovery"
 	"github.com/portolan-net/portolan/controlplane/internal/events"
@@ -34,7 +35,9 @@ type Config struct {
 	// Stats is asked at each scrape.
 	Stats func() discovery.Stats
 	// Events is asked at each scrape.
-	Events  func() events.Stats
+	Events func() events.Stats
+	// Held is asked at each scrape.
+	Held    func() brake.State
 	Version string
 }
 
@@ -121,12 +124,14 @@ var (
 	fullDesc      = prometheus.NewDesc("portolan_full_syncs_total", "Views sent whole.", nil, nil)
 	mismatchDesc  = prometheus.NewDesc("portolan_digest_mismatches_total", "Acknowledgements whose digest was not ours.", nil, nil)
 	eventsDesc    = prometheus.NewDesc("portolan_controlplane_events_total", "Kubernetes Events by what became of them: written, repeated (counted with one that is there), dropped (beyond the bounds, or of objects that are gone) or failed.", []string{"result"}, nil)
+	brakeDesc     = prometheus.NewDesc("portolan_controlplane_brake", "1 while a mass deletion of Services is held back.", nil, nil)
+	heldDesc      = prometheus.NewDesc("portolan_controlplane_held_removals", "Services that the source has no more and that nodes keep, because a mass deletion is held back.", nil, nil)
 	refusedDesc   = prometheus.NewDesc("portolan_refused_streams_total", "Streams that were sent away because too many nodes were being synced.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (n *now) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{revisionDesc, resourcesDesc, problemsDesc, troubledDesc, nodesDesc, streamsDesc, sentDesc, bytesDesc, fullDesc, mismatchDesc, eventsDesc, refusedDesc} {
+	for _, d := range []*prometheus.Desc{revisionDesc, resourcesDesc, problemsDesc, troubledDesc, nodesDesc, streamsDesc, sentDesc, bytesDesc, fullDesc, mismatchDesc, eventsDesc, brakeDesc, heldDesc, refusedDesc} {
 		ch <- d
 	}
 }
@@ -145,6 +150,9 @@ func (n *now) Collect(ch chan<- prometheus.Metric) {
 	for reason, count := range troubled(problems) {
 		to.gauge(troubledDesc, count, reason.String())
 	}
+	held := len(n.cfg.Held().Held)
+	to.gauge(brakeDesc, min(1, held))
+	to.gauge(heldDesc, held)
 	states := n.cfg.Nodes.Count(revision)
 	for number, name := range introspectionv1.SyncState_name {
 		if number != 0 {

@@ -1,0 +1,65 @@
+package release
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	adminv1 "github.com/portolan-net/portolan/api/portolan/admin/v1"
+	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
+	"github.com/portolan-net/portolan/cmd/portolan/internal/ask/asktest"
+)
+
+func TestReleaseAsksAndSaysWhatItReleased(t *testing.T) {
+	names := []string{"demo/a", "demo/b", "demo/c", "demo/d", "demo/e", "demo/f"}
+	held := &introspectionv1.Brake{Services: names, Served: 8}
+	const question = "6 of 8 Services are gone from the source, and nodes keep them: demo/a, demo/b, demo/c, demo/d, demo/e and 1 more\nHave nodes remove them? [y/N] "
+	const released = "released the removal of 6 Services: demo/a, demo/b, demo/c, demo/d, demo/e and 1 more\n"
+	for name, test := range map[string]struct {
+		brake            *introspectionv1.Brake
+		arguments        []string
+		terminal         bool
+		typed            string
+		asked            bool
+		out, errOut, err string
+	}{
+		"nothing held":   {nil, nil, true, "", false, "", "nothing is held back\n", ""},
+		"yes by flag":    {held, []string{"--yes"}, false, "", true, released, "", ""},
+		"yes by hand":    {held, nil, true, "y\n", true, released, question, ""},
+		"no":             {held, nil, true, "n\n", false, "", question + "nothing was released\n", ""},
+		"end of input":   {held, nil, true, "", false, "", question + "nothing was released\n", ""},
+		"nobody to ask":  {held, nil, false, "y\n", false, "", "", "--yes is not given"},
+		"for a program":  {held, []string{"--yes", "-o", "yaml"}, false, "", true, "held: 0\nreleased:\n- demo/a\n", "", ""},
+		"not understood": {held, nil, true, "maybe\n", false, "", question + "nothing was released\n", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			answers := &asktest.Answers{
+				Problems: &introspectionv1.ListProblemsResponse{Brake: test.brake},
+				Release:  &adminv1.ReleaseBrakeResponse{Released: names},
+			}
+			release := command(func() bool { return test.terminal })
+			release.SetIn(strings.NewReader(test.typed))
+			out, errOut, err := asktest.Run(t, release, append(test.arguments, "--server", asktest.Serve(t, answers))...)
+			if !strings.HasPrefix(out, test.out) || test.out == "" && out != "" || errOut != test.errOut {
+				t.Errorf("printed %q and %q", out, errOut)
+			}
+			if (err != nil) != (test.err != "") || err != nil && !strings.HasPrefix(err.Error(), test.err) {
+				t.Errorf("error %v", err)
+			}
+			if test.asked != (answers.AskedRelease != nil) || test.asked && !slices.Equal(answers.AskedRelease.GetServices(), names) {
+				t.Errorf("asked to release %v", answers.AskedRelease)
+			}
+		})
+	}
+}
+
+func TestWhatCameMeanwhileIsSaid(t *testing.T) {
+	answers := &asktest.Answers{
+		Problems: &introspectionv1.ListProblemsResponse{Brake: &introspectionv1.Brake{Services: []string{"demo/a"}}},
+		Release:  &adminv1.ReleaseBrakeResponse{Held: 2},
+	}
+	out, _, err := asktest.Run(t, Command(), "--yes", "--server", asktest.Serve(t, answers))
+	if err != nil || out != "nothing was held back any more\n2 removals came meanwhile and still wait\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+}

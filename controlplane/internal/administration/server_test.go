@@ -1,0 +1,40 @@
+package administration
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	adminv1 "github.com/portolan-net/portolan/api/portolan/admin/v1"
+	"github.com/portolan-net/portolan/controlplane/internal/brake"
+	"github.com/portolan-net/portolan/controlplane/internal/model"
+)
+
+// held is a brake that is on.
+type held struct{ *brake.Brake }
+
+func (h held) Held() brake.State                              { return h.State() }
+func (h held) Release(keys []model.Key, _ string) []model.Key { return h.LetGo(keys) }
+
+func TestReleaseLetsGoWhatIsNamedOrEverything(t *testing.T) {
+	for name, test := range map[string]struct {
+		services, released []string
+		held               uint32
+	}{
+		"everything": {nil, []string{"demo/a", "demo/b", "demo/c"}, 0},
+		"some":       {[]string{"demo/b"}, []string{"demo/b"}, 2},
+		"others":     {[]string{"demo/x"}, nil, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := brake.New(brake.Limits{Share: 0.5, Min: 1})
+			b.Remove(time.Unix(1, 0), []model.Key{{Namespace: "demo", Name: "c"}, {Namespace: "demo", Name: "a"}, {Namespace: "demo", Name: "b"}}, 3)
+			server := New(Config{Brake: held{b}, Logger: hclog.NewNullLogger()})
+			response, err := server.ReleaseBrake(t.Context(), &adminv1.ReleaseBrakeRequest{Services: test.services})
+			if err != nil || !slices.Equal(response.GetReleased(), test.released) || response.GetHeld() != test.held {
+				t.Errorf("got %v, %v", response, err)
+			}
+		})
+	}
+}
