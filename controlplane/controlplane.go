@@ -144,6 +144,7 @@ func assemble(config Config) (*controlPlane, error) {
 	})
 	c.discovery, err = discovery.New(discovery.Config{
 		Snapshots: c.snapshots, Nodes: registry, Logger: config.Logger.Named("discovery"),
+		Doubt:   func(held, served int) bool { return c.driver.Doubt(held, served) },
 		Observe: c.metrics.Acknowledged, Events: c.discoveryEvents(), Now: time.Now,
 	})
 	if err != nil {

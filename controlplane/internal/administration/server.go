@@ -19,6 +19,8 @@ type Brake interface {
 	Held() brake.State
 	// Release lets removals go, on whose word why says, and returns those that waited.
 	Release(keys []model.Key, why string) []model.Key
+	// Trust takes what the source delivered at the start for what there is.
+	Trust(why string)
 }
 
 // Config is what the service works on. All of it is required.
@@ -41,17 +43,23 @@ func Register(registrar grpc.ServiceRegistrar, server *Server) {
 	adminv1.RegisterAdminServiceServer(registrar, server)
 }
 
+const why = "an operator released it"
+
 // ReleaseBrake lets a mass deletion go that is held back.
 func (s *Server) ReleaseBrake(_ context.Context, request *adminv1.ReleaseBrakeRequest) (*adminv1.ReleaseBrakeResponse, error) {
-	keys := s.cfg.Brake.Held().Held
+	before := s.cfg.Brake.Held()
+	keys := before.Held
 	if names := request.GetServices(); len(names) > 0 {
 		keys = keys[:0]
 		for _, name := range names {
 			keys = append(keys, model.ParseKey(name))
 		}
 	}
-	response := &adminv1.ReleaseBrakeResponse{}
-	for _, key := range s.cfg.Brake.Release(keys, "an operator released it") {
+	response := &adminv1.ReleaseBrakeResponse{NodesReleased: before.Doubted > 0}
+	if response.GetNodesReleased() {
+		s.cfg.Brake.Trust(why)
+	}
+	for _, key := range s.cfg.Brake.Release(keys, why) {
 		response.Released = append(response.Released, key.String())
 	}
 	response.Held = uint32(len(s.cfg.Brake.Held().Held))

@@ -15,8 +15,21 @@ import (
 // held is a brake that is on.
 type held struct{ *brake.Brake }
 
+func (h held) Trust(string)                                   { h.Brake.Trust() }
 func (h held) Held() brake.State                              { return h.State() }
 func (h held) Release(keys []model.Key, _ string) []model.Key { return h.LetGo(keys) }
+
+func TestReleaseReleasesNodesToo(t *testing.T) {
+	b := brake.New(brake.DefaultLimits())
+	b.Doubt(50, 0)
+	server := New(Config{Brake: held{b}, Logger: hclog.NewNullLogger()})
+	for _, want := range []bool{true, false} {
+		response, err := server.ReleaseBrake(t.Context(), &adminv1.ReleaseBrakeRequest{})
+		if err != nil || response.GetNodesReleased() != want || b.State().On() {
+			t.Errorf("got %v, %v; want %v", response, err, want)
+		}
+	}
+}
 
 func TestReleaseLetsGoWhatIsNamedOrEverything(t *testing.T) {
 	for name, test := range map[string]struct {

@@ -37,6 +37,10 @@ type Brake struct {
 	held   map[model.Key]struct{}
 	since  time.Time
 	of     int
+	// doubted is the most Services that a node held which was not to lose them, trusted
+	// is set once that is over.
+	doubted int
+	trusted bool
 	// went has the removals of the last Window, the oldest first.
 	went []removals
 }
@@ -54,7 +58,13 @@ type State struct {
 	// the brake came on.
 	Of    int
 	Since time.Time
+	// Doubted is how many Services, at least, nodes hold that are not to lose them,
+	// because far fewer were there since the start; zero if there are no such nodes.
+	Doubted int
 }
+
+// On tells whether anything waits.
+func (s State) On() bool { return len(s.Held) > 0 || s.Doubted > 0 }
 
 // New returns a brake that is off.
 func New(limits Limits) *Brake { return &Brake{limits: limits, held: map[model.Key]struct{}{}} }
@@ -67,10 +77,11 @@ func (b *Brake) Holds(key model.Key) bool {
 
 // State returns what is held.
 func (b *Brake) State() State {
+	s := State{Doubted: b.doubted}
 	if len(b.held) == 0 {
-		return State{}
+		return s
 	}
-	s := State{Of: b.of, Since: b.since, Held: make([]model.Key, 0, len(b.held))}
+	s.Of, s.Since = b.of, b.since
 	for key := range b.held {
 		s.Held = append(s.Held, key)
 	}
@@ -129,25 +140,57 @@ func (b *Brake) LetGo(keys []model.Key) []model.Key {
 	return let
 }
 
+// Doubt tells whether a node that holds so many Services, or more, must not be brought
+// to what is served, because it would lose most of them.
+func (b *Brake) Doubt(held, served int) bool {
+	if b.trusted || !b.limits.Mass(held-served, held) {
+		return false
+	}
+	b.doubted = max(b.doubted, held)
+	return true
+}
+
+// Trust ends all doubt.
+func (b *Brake) Trust() { b.trusted, b.doubted = true, 0 }
+
 // Confirms returns nil if a full list of the source's Services says as well that the
 // held ones are gone. A list without any Service says nothing: an API server always
 // has one, and an empty directory may be a volume that is not there.
 func Confirms(listed, held []model.Key) error {
 	if len(listed) == 0 {
-		return errors.New("the source has no Service at all, which confirms nothing")
+		return errNone
 	}
-	there := make(map[model.Key]struct{}, len(listed))
-	for _, key := range listed {
-		there[key] = struct{}{}
-	}
-	count := 0
-	for _, key := range held {
-		if _, found := there[key]; found {
-			count++
-		}
-	}
-	if count > 0 {
+	if count := common(listed, held); count > 0 {
 		return fmt.Errorf("the source still lists %d of %d", count, len(held))
 	}
 	return nil
+}
+
+// Complete returns nil if a full list of the source's Services has none that the
+// source did not deliver; again, an empty one says nothing.
+func Complete(listed, delivered []model.Key) error {
+	if len(listed) == 0 {
+		return errNone
+	}
+	if missing := len(listed) - common(listed, delivered); missing > 0 {
+		return fmt.Errorf("the source lists %d Services that it did not deliver", missing)
+	}
+	return nil
+}
+
+var errNone = errors.New("the source has no Service at all, which confirms nothing")
+
+// common counts the keys that are in both lists.
+func common(a, b []model.Key) int {
+	in := make(map[model.Key]struct{}, len(a))
+	for _, key := range a {
+		in[key] = struct{}{}
+	}
+	count := 0
+	for _, key := range b {
+		if _, both := in[key]; both {
+			count++
+		}
+	}
+	return count
 }

@@ -144,3 +144,46 @@ func TestAListConfirmsWhatItLacks(t *testing.T) {
 		}
 	}
 }
+
+func TestAListIsCompleteIfTheSourceDeliveredAllOfIt(t *testing.T) {
+	for name, test := range map[string]struct {
+		listed, delivered []model.Key
+		want              string
+	}{
+		"the same":   {names(0, 3), names(0, 3), ""},
+		"fewer":      {names(0, 2), names(0, 3), ""},
+		"more":       {names(0, 5), names(0, 3), "the source lists 2 Services that it did not deliver"},
+		"nothing":    {nil, nil, errNone.Error()},
+		"went since": {nil, names(0, 3), errNone.Error()},
+	} {
+		got := ""
+		if err := Complete(test.listed, test.delivered); err != nil {
+			got = err.Error()
+		}
+		if got != test.want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+func TestANodeThatWouldLoseMostIsDoubtedUntilTheStartIsTrusted(t *testing.T) {
+	b := New(DefaultLimits())
+	for _, step := range []struct {
+		held, served int
+		want         bool
+	}{{50, 0, true}, {100, 49, true}, {100, 50, false}, {20, 0, false}, {40, 60, false}} {
+		if got := b.Doubt(step.held, step.served); got != step.want {
+			t.Errorf("holds %d, %d are served: %v", step.held, step.served, got)
+		}
+	}
+	if s := b.State(); s.Doubted != 100 || !s.On() {
+		t.Errorf("state %+v", s)
+	}
+	b.Trust()
+	if b.Doubt(50, 0) || b.State().On() {
+		t.Error("doubted again")
+	}
+	if New(Limits{}).Doubt(50, 0) {
+		t.Error("doubted without a brake")
+	}
+}

@@ -11,4 +11,8 @@
 // what was served. Counted are the removals of the round, those that are held, and
 // those that went within the last Window, so that many small rounds are one deletion
 // too. Once the brake is on every removal waits, until none is held.
+//
+// A control plane that has just started knows of no removals: what was there before is
+// what nodes hold. Doubt asks the same question of what such a node would lose, until
+// what the source delivered at the start is trusted.
 package brake

@@ -22,6 +22,10 @@ type Config struct {
 	// Authorize tells whether the stream's peer may have the node's view. An error
 	// that has no gRPC status becomes PERMISSION_DENIED. Nil allows everybody.
 	Authorize func(ctx context.Context, node *discoveryv1.Node) error
+	// Doubt tells whether a subscriber that resumes with so many Services, or more, must
+	// not be brought to a view that has so many, because they may only seem to be gone.
+	// Nil never doubts.
+	Doubt func(held, served int) bool
 	// Observe is told of each first acknowledgement of a transaction; may be nil.
 	Observe func(Acknowledged)
 	// Events is told of what people should hear of; may be nil. It must not wait.

@@ -23,7 +23,8 @@
 // is current. Full syncs are admitted a few at a time.
 //
 // A replica that has not come as far as the subscriber's source version waits a
-// little and then refuses: a node must not go back in time.
+// little and then refuses: a node must not go back in time. So does one that has just
+// started with far fewer Services than the subscriber holds: its source may be blind.
 //
 // # How a stream ends
 //
@@ -32,7 +33,8 @@
 //	DEADLINE_EXCEEDED   a transaction was not acknowledged in time
 //	INVALID_ARGUMENT    a request that makes no sense
 //	RESOURCE_EXHAUSTED  too many full syncs at once, with RetryInfo
-//	UNAVAILABLE         not synced yet, behind the subscriber, or shutting down
+//	UNAVAILABLE         not synced yet, behind the subscriber, far
+//	                    fewer Services than it holds, or shutting down
 //
 // # Observers
 //

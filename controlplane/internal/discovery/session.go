@@ -161,6 +161,11 @@ func (s *session) answer(resume *discoveryv1.Resume) (transaction, error) {
 	if err != nil {
 		return tx, status.Error(codes.InvalidArgument, err.Error())
 	}
+	if doubt := s.server.cfg.Doubt; doubt != nil && doubt(tx.held, tx.served) {
+		s.server.counters.doubted.Add(1)
+		return tx, status.Errorf(codes.Unavailable, "the node holds %d Services or more, and this control plane, since it has started, "+
+			"only about %d: the node keeps them until that is confirmed", tx.held, tx.served)
+	}
 	return tx, nil
 }
 

@@ -11,13 +11,15 @@ type Stats struct {
 	Acks, Nacks, StaleAcks, DigestMismatches          uint64
 	// Refused counts streams that were sent away by admission.
 	Refused, Takeovers, AckTimeouts uint64
+	// Doubted counts streams that would have lost most of their Services.
+	Doubted uint64
 }
 
 type counters struct {
 	streams, observers                                atomic.Int64
 	transactions, fullSyncs, pieces, resources, bytes atomic.Uint64
 	acks, nacks, staleAcks, digestMismatches          atomic.Uint64
-	refused, takeovers, ackTimeouts                   atomic.Uint64
+	refused, takeovers, ackTimeouts, doubted          atomic.Uint64
 }
 
 // Stats returns the counts.
@@ -29,5 +31,6 @@ func (s *Server) Stats() Stats {
 		Resources: c.resources.Load(), Bytes: c.bytes.Load(),
 		Acks: c.acks.Load(), Nacks: c.nacks.Load(), StaleAcks: c.staleAcks.Load(), DigestMismatches: c.digestMismatches.Load(),
 		Refused: c.refused.Load(), Takeovers: c.takeovers.Load(), AckTimeouts: c.ackTimeouts.Load(),
+		Doubted: c.doubted.Load(),
 	}
 }

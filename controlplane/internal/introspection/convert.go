@@ -26,10 +26,10 @@ func nodeStatus(s *nodes.Status, current uint64) *introspectionv1.NodeStatus {
 
 // brakeOf returns nil for a brake that is off.
 func brakeOf(s brake.State) *introspectionv1.Brake {
-	if len(s.Held) == 0 {
+	if !s.On() {
 		return nil
 	}
-	b := &introspectionv1.Brake{Served: uint32(s.Of), Since: timestamp(s.Since)}
+	b := &introspectionv1.Brake{Served: uint32(s.Of), Since: timestamp(s.Since), HeldByNodes: uint32(s.Doubted)}
 	for _, key := range s.Held {
 		b.Services = append(b.Services, key.String())
 	}

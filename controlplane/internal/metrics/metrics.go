@@ -124,7 +124,7 @@ var (
 	fullDesc      = prometheus.NewDesc("portolan_full_syncs_total", "Views sent whole.", nil, nil)
 	mismatchDesc  = prometheus.NewDesc("portolan_digest_mismatches_total", "Acknowledgements whose digest was not ours.", nil, nil)
 	eventsDesc    = prometheus.NewDesc("portolan_controlplane_events_total", "Kubernetes Events by what became of them: written, repeated (counted with one that is there), dropped (beyond the bounds, or of objects that are gone) or failed.", []string{"result"}, nil)
-	brakeDesc     = prometheus.NewDesc("portolan_controlplane_brake", "1 while a mass deletion of Services is held back.", nil, nil)
+	brakeDesc     = prometheus.NewDesc("portolan_controlplane_brake", "1 while a mass deletion of Services is held back, or nodes are that would lose most of theirs.", nil, nil)
 	heldDesc      = prometheus.NewDesc("portolan_controlplane_held_removals", "Services that the source has no more and that nodes keep, because a mass deletion is held back.", nil, nil)
 	refusedDesc   = prometheus.NewDesc("portolan_refused_streams_total", "Streams that were sent away because too many nodes were being synced.", nil, nil)
 )
@@ -150,9 +150,9 @@ func (n *now) Collect(ch chan<- prometheus.Metric) {
 	for reason, count := range troubled(problems) {
 		to.gauge(troubledDesc, count, reason.String())
 	}
-	held := len(n.cfg.Held().Held)
-	to.gauge(brakeDesc, min(1, held))
-	to.gauge(heldDesc, held)
+	held := n.cfg.Held()
+	to.gauge(brakeDesc, flag(held.On()))
+	to.gauge(heldDesc, len(held.Held))
 	states := n.cfg.Nodes.Count(revision)
 	for number, name := range introspectionv1.SyncState_name {
 		if number != 0 {
@@ -187,6 +187,13 @@ func (s sink) gauge(d *prometheus.Desc, v int, labels ...string) {
 
 func (s sink) counter(d *prometheus.Desc, v uint64, labels ...string) {
 	s <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+}
+
+func flag(set bool) int {
+	if set {
+		return 1
+	}
+	return 0
 }
 
 // troubled counts objects by the reasons of their problems.

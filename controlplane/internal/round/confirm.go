@@ -15,7 +15,7 @@ const (
 	listTimeout = 30 * time.Second
 )
 
-// confirm lists the source anew while a deletion is held back, until the context ends.
+// confirm lists the source anew while the brake is on, until the context ends.
 func (d *Driver) confirm(ctx context.Context) {
 	for {
 		select {
@@ -24,7 +24,7 @@ func (d *Driver) confirm(ctx context.Context) {
 		case <-d.hold.came:
 		}
 		said := ""
-		for len(d.Held().Held) > 0 && sleep(ctx, confirmAfter) {
+		for d.Held().On() && sleep(ctx, confirmAfter) {
 			err := d.listAnew(ctx)
 			if err != nil && err.Error() != said && ctx.Err() == nil {
 				said = err.Error()
@@ -36,19 +36,24 @@ func (d *Driver) confirm(ctx context.Context) {
 
 // listAnew lets go what was held before the list, if the list confirms it.
 func (d *Driver) listAnew(ctx context.Context) error {
-	held := d.Held().Held
-	if len(held) == 0 {
+	before := d.Held()
+	if !before.On() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
 	listed, err := d.List(ctx)
 	if err == nil {
-		err = brake.Confirms(listed, held)
+		err = brake.Confirms(listed, before.Held)
+	}
+	if err == nil && before.Doubted > 0 {
+		err = brake.Complete(listed, d.Cluster.Services())
 	}
 	if err != nil {
 		return err
 	}
-	d.Release(held, "a later full list of the source says the same")
+	const why = "a later full list of the source says the same"
+	d.Release(before.Held, why)
+	d.Trust(why)
 	return nil
 }

@@ -53,6 +53,30 @@ func (d *Driver) Release(keys []model.Key, why string) []model.Key {
 	return let
 }
 
+// Doubt tells whether a node that holds so many Services, or more, must keep them for
+// now though only so many are served: what the source delivered at the start may be
+// little because the source is blind.
+func (d *Driver) Doubt(held, served int) bool {
+	d.hold.mu.Lock()
+	defer d.hold.mu.Unlock()
+	before := d.hold.brake.State().Doubted
+	if !d.hold.brake.Doubt(held, served) {
+		return false
+	}
+	d.tellDoubt(before, held, served)
+	return true
+}
+
+// Trust takes what the source delivered at the start for what there is.
+func (d *Driver) Trust(why string) {
+	d.hold.mu.Lock()
+	defer d.hold.mu.Unlock()
+	if d.hold.brake.State().Doubted > 0 {
+		d.tellTrust(why)
+	}
+	d.hold.brake.Trust()
+}
+
 func signal(channel chan struct{}) {
 	select {
 	case channel <- struct{}{}:

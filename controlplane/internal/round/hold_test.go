@@ -292,3 +292,33 @@ func TestABrakeThatIsOffHoldsNothing(t *testing.T) {
 		b.serves(0, 0)
 	})
 }
+
+// TestAStartWithFewServicesIsDoubtedUntilAListIsComplete: nodes may hold what a blind
+// source does not deliver.
+func TestAStartWithFewServicesIsDoubtedUntilAListIsComplete(t *testing.T) {
+	inBrakeBubble(t, 2, func(b *braked) {
+		blind := true
+		b.list = func() ([]model.Key, error) {
+			keys := b.objects.Services()
+			if blind {
+				keys = append(keys, numbered(7, 80).Key)
+			}
+			blind = false
+			return keys, nil
+		}
+		if !b.Doubt(50, 2) || !b.Doubt(60, 2) || b.Doubt(3, 2) {
+			b.t.Error("not doubted, or everybody is")
+		}
+		if problem := b.objects.Problems()[0].String(); !strings.HasPrefix(problem, `Services of nodes: held "60 or more": only about 2 are there`) {
+			b.t.Error(problem)
+		}
+		time.Sleep(confirmAfter + time.Second)
+		if !b.Doubt(50, 2) || !strings.Contains(b.log.String(), "lists 1 Services that it did not deliver") {
+			b.t.Error("trusted a list with more than was delivered")
+		}
+		time.Sleep(confirmAfter)
+		if b.Doubt(50, 2) || len(b.objects.Problems()) > 0 {
+			b.t.Errorf("still doubted, problems %v", b.objects.Problems())
+		}
+	})
+}

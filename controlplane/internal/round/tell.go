@@ -43,6 +43,30 @@ func problem(s brake.State) model.Problem {
 	}
 }
 
+// doubtObject is what the problem of nodes that hold more than is served is listed under.
+const doubtObject = "Services of nodes"
+
+func (d *Driver) tellDoubt(before, held, served int) {
+	if before >= held {
+		return
+	}
+	problem := model.Problem{
+		Object: doubtObject, Field: "held", Value: fmt.Sprintf("%d or more", held), Reason: model.Held,
+		Message: fmt.Sprintf("only about %d are there since this control plane has started; these nodes keep what they have; %s", served, whatToDo),
+	}
+	d.Cluster.SetProblems(cluster.Brake, doubtObject, []model.Problem{problem})
+	if before > 0 {
+		return
+	}
+	signal(d.hold.came)
+	d.Logger.Error("nodes hold far more Services than are there since the start, and keep them; "+whatToDo, "held", held, "served", served)
+}
+
+func (d *Driver) tellTrust(why string) {
+	d.Cluster.SetProblems(cluster.Brake, doubtObject, nil)
+	d.Logger.Info("nodes that hold more Services than are there are brought up to date", "because", why)
+}
+
 // some names the first few.
 func some(keys []model.Key) string {
 	const few = 3

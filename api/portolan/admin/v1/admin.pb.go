@@ -75,7 +75,10 @@ type ReleaseBrakeResponse struct {
 	// The Services whose removal waited and goes now, ordered by name.
 	Released []string `protobuf:"bytes,1,rep,name=released,proto3" json:"released,omitempty"`
 	// How many removals still wait.
-	Held          uint32 `protobuf:"varint,2,opt,name=held,proto3" json:"held,omitempty"`
+	Held uint32 `protobuf:"varint,2,opt,name=held,proto3" json:"held,omitempty"`
+	// Set if nodes were kept from being brought up to date, and now are not, because they
+	// hold far more Services than are there since this control plane has started.
+	NodesReleased bool `protobuf:"varint,3,opt,name=nodes_released,json=nodesReleased,proto3" json:"nodes_released,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -124,16 +127,24 @@ func (x *ReleaseBrakeResponse) GetHeld() uint32 {
 	return 0
 }
 
+func (x *ReleaseBrakeResponse) GetNodesReleased() bool {
+	if x != nil {
+		return x.NodesReleased
+	}
+	return false
+}
+
 var File_portolan_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_portolan_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"\x1dportolan/admin/v1/admin.proto\x12\x11portolan.admin.v1\"1\n" +
 	"\x13ReleaseBrakeRequest\x12\x1a\n" +
-	"\bservices\x18\x01 \x03(\tR\bservices\"F\n" +
+	"\bservices\x18\x01 \x03(\tR\bservices\"m\n" +
 	"\x14ReleaseBrakeResponse\x12\x1a\n" +
 	"\breleased\x18\x01 \x03(\tR\breleased\x12\x12\n" +
-	"\x04held\x18\x02 \x01(\rR\x04held2o\n" +
+	"\x04held\x18\x02 \x01(\rR\x04held\x12%\n" +
+	"\x0enodes_released\x18\x03 \x01(\bR\rnodesReleased2o\n" +
 	"\fAdminService\x12_\n" +
 	"\fReleaseBrake\x12&.portolan.admin.v1.ReleaseBrakeRequest\x1a'.portolan.admin.v1.ReleaseBrakeResponseB@Z>github.com/portolan-net/portolan/api/portolan/admin/v1;adminv1b\x06proto3"
 

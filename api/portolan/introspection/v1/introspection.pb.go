@@ -1070,8 +1070,11 @@ type Brake struct {
 	// The Services ("namespace/name") whose removal waits.
 	Services []string `protobuf:"bytes,1,rep,name=services,proto3" json:"services,omitempty"`
 	// How many Services were served before the deletion began.
-	Served        uint32                 `protobuf:"varint,2,opt,name=served,proto3" json:"served,omitempty"`
-	Since         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	Served uint32                 `protobuf:"varint,2,opt,name=served,proto3" json:"served,omitempty"`
+	Since  *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	// How many Services, at least, nodes hold that are not brought up to date, because
+	// far fewer are there since this control plane has started; 0 if all nodes are.
+	HeldByNodes   uint32 `protobuf:"varint,4,opt,name=held_by_nodes,json=heldByNodes,proto3" json:"held_by_nodes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1125,6 +1128,13 @@ func (x *Brake) GetSince() *timestamppb.Timestamp {
 		return x.Since
 	}
 	return nil
+}
+
+func (x *Brake) GetHeldByNodes() uint32 {
+	if x != nil {
+		return x.HeldByNodes
+	}
+	return 0
 }
 
 // Problem is an object, or a part of one, that is not in force.
@@ -1293,11 +1303,12 @@ const file_portolan_introspection_v1_introspection_proto_rawDesc = "" +
 	"\x13ListProblemsRequest\"\x8e\x01\n" +
 	"\x14ListProblemsResponse\x12>\n" +
 	"\bproblems\x18\x01 \x03(\v2\".portolan.introspection.v1.ProblemR\bproblems\x126\n" +
-	"\x05brake\x18\x02 \x01(\v2 .portolan.introspection.v1.BrakeR\x05brake\"m\n" +
+	"\x05brake\x18\x02 \x01(\v2 .portolan.introspection.v1.BrakeR\x05brake\"\x91\x01\n" +
 	"\x05Brake\x12\x1a\n" +
 	"\bservices\x18\x01 \x03(\tR\bservices\x12\x16\n" +
 	"\x06served\x18\x02 \x01(\rR\x06served\x120\n" +
-	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\x99\x01\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\"\n" +
+	"\rheld_by_nodes\x18\x04 \x01(\rR\vheldByNodes\"\x99\x01\n" +
 	"\aProblem\x12\x16\n" +
 	"\x06object\x18\x01 \x01(\tR\x06object\x12\x14\n" +
 	"\x05field\x18\x02 \x01(\tR\x05field\x12\x14\n" +

@@ -86,8 +86,13 @@ func (o *options) confirmed(command *cobra.Command, held *introspectionv1.Brake)
 	if !o.terminal() {
 		return false, errors.New("--yes is not given: expected it where there is no terminal to ask at")
 	}
-	command.PrintErrf("%d of %d Services are gone from the source, and nodes keep them: %s\nHave nodes remove them? [y/N] ",
-		len(held.GetServices()), held.GetServed(), some(held.GetServices()))
+	if n := held.GetHeldByNodes(); n > 0 {
+		command.PrintErrf("nodes hold %d Services or more, and far fewer are there since the control plane has started\n", n)
+	}
+	if names := held.GetServices(); len(names) > 0 {
+		command.PrintErrf("%d of %d Services are gone from the source, and nodes keep them: %s\n", len(names), held.GetServed(), some(names))
+	}
+	command.PrintErr("Have nodes remove them? [y/N] ")
 	answer, _ := bufio.NewReader(command.InOrStdin()).ReadString('\n') // None is no.
 	switch strings.ToLower(strings.TrimSpace(answer)) {
 	case "y", "yes":
@@ -99,6 +104,9 @@ func (o *options) confirmed(command *cobra.Command, held *introspectionv1.Brake)
 
 func tell(w io.Writer, response *adminv1.ReleaseBrakeResponse) error {
 	line := "nothing was held back any more"
+	if response.GetNodesReleased() {
+		line = "released the nodes that hold more Services than there are"
+	}
 	if released := response.GetReleased(); len(released) > 0 {
 		line = fmt.Sprintf("released the removal of %d Services: %s", len(released), some(released))
 	}

@@ -29,7 +29,7 @@ func TestReleaseAsksAndSaysWhatItReleased(t *testing.T) {
 		"no":             {held, nil, true, "n\n", false, "", question + "nothing was released\n", ""},
 		"end of input":   {held, nil, true, "", false, "", question + "nothing was released\n", ""},
 		"nobody to ask":  {held, nil, false, "y\n", false, "", "", "--yes is not given"},
-		"for a program":  {held, []string{"--yes", "-o", "yaml"}, false, "", true, "held: 0\nreleased:\n- demo/a\n", "", ""},
+		"for a program":  {held, []string{"--yes", "-o", "yaml"}, false, "", true, "held: 0\nnodesReleased: false\nreleased:\n- demo/a\n", "", ""},
 		"not understood": {held, nil, true, "maybe\n", false, "", question + "nothing was released\n", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -50,6 +50,19 @@ func TestReleaseAsksAndSaysWhatItReleased(t *testing.T) {
 				t.Errorf("asked to release %v", answers.AskedRelease)
 			}
 		})
+	}
+}
+
+func TestNodesAreReleasedToo(t *testing.T) {
+	answers := &asktest.Answers{
+		Problems: &introspectionv1.ListProblemsResponse{Brake: &introspectionv1.Brake{HeldByNodes: 50}},
+		Release:  &adminv1.ReleaseBrakeResponse{NodesReleased: true},
+	}
+	release := command(func() bool { return true })
+	release.SetIn(strings.NewReader("y\n"))
+	out, errOut, err := asktest.Run(t, release, "--server", asktest.Serve(t, answers))
+	if err != nil || out != "released the nodes that hold more Services than there are\n" || !strings.HasPrefix(errOut, "nodes hold 50 Services or more, ") {
+		t.Errorf("%q, %q, %v", out, errOut, err)
 	}
 }
 
