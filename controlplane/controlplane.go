@@ -46,6 +46,8 @@ type Config struct {
 	// MaxServiceEndpoints is how many endpoints a Service may have, counted once for
 	// each port that they serve; zero means the default.
 	MaxServiceEndpoints int
+	// MaxStreams bounds the open streams of all agents; zero means the default.
+	MaxStreams int
 	ProxyConfig
 	BrakeConfig
 
@@ -144,7 +146,7 @@ func assemble(config Config) (*controlPlane, error) {
 	})
 	c.discovery, err = discovery.New(discovery.Config{
 		Snapshots: c.snapshots, Nodes: registry, Logger: config.Logger.Named("discovery"),
-		Doubt:   func(held, served int) bool { return c.driver.Doubt(held, served) },
+		MaxStreams: c.MaxStreams, Doubt: func(held, served int) bool { return c.driver.Doubt(held, served) },
 		Observe: c.metrics.Acknowledged, Events: c.discoveryEvents(), Now: time.Now,
 	})
 	if err != nil {
@@ -155,7 +157,7 @@ func assemble(config Config) (*controlPlane, error) {
 		Logger: config.Logger.Named("compile"), Observe: c.metrics.Round,
 		Brake: limits, List: list,
 	})
-	c.intro = introspection.New(introspection.Config{Snapshots: c.snapshots, Nodes: registry, Cluster: c.objects, Explainer: explainer{c.objects, c.driver}, Held: c.driver.Held})
+	c.intro = introspection.New(introspection.Config{Snapshots: c.snapshots, Nodes: registry, Cluster: c.objects, Explainer: explainer{c.objects, c.driver}, Held: c.driver.Held, Now: time.Now})
 	c.orders = administration.New(administration.Config{Brake: c.driver, Logger: config.Logger.Named("admin")})
 	return c, nil
 }
@@ -196,7 +198,7 @@ func (c *controlPlane) agentServer() *grpc.Server {
 
 // adminServer serves people: the same streams, answers, and what gRPC tools ask.
 func (c *controlPlane) adminServer() *grpc.Server {
-	server := grpc.NewServer(discovery.ServerOptions()...)
+	server := grpc.NewServer(discovery.AdminOptions()...)
 	discovery.Register(server, c.discovery)
 	introspection.Register(server, c.intro)
 	administration.Register(server, c.orders)

@@ -28,11 +28,13 @@
 //
 // # How a stream ends
 //
+//	OK                  it has reached its age, and nothing is on its way
 //	ABORTED             resume: the digest is wrong, the change log was left
 //	                    behind, or a newer stream of the node took over
 //	DEADLINE_EXCEEDED   a transaction was not acknowledged in time
 //	INVALID_ARGUMENT    a request that makes no sense
-//	RESOURCE_EXHAUSTED  too many full syncs at once, with RetryInfo
+//	RESOURCE_EXHAUSTED  too many full syncs at once or streams, or streams that are
+//	                    opened too fast, with RetryInfo
 //	UNAVAILABLE         not synced yet, behind the subscriber, far
 //	                    fewer Services than it holds, or shutting down
 //

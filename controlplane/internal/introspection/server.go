@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -46,6 +47,7 @@ type Config struct {
 	Explainer Explainer
 	// Held returns the removals that are held back.
 	Held func() brake.State
+	Now  func() time.Time
 }
 
 // Server is the IntrospectionService.
@@ -69,7 +71,7 @@ func (s *Server) ListNodes(_ context.Context, request *introspectionv1.ListNodes
 	for _, node := range s.nodes() {
 		state := node.State(response.GetRevision())
 		if wanted := request.GetStates(); len(wanted) == 0 || slices.Contains(wanted, state) {
-			response.Nodes = append(response.Nodes, nodeStatus(&node, response.GetRevision()))
+			response.Nodes = append(response.Nodes, nodeStatus(&node, response.GetRevision(), s.cfg.Now()))
 		}
 	}
 	return response, nil
@@ -148,7 +150,7 @@ func (s *Server) ExplainService(_ context.Context, request *introspectionv1.Expl
 		return nil, withStatus(err)
 	}
 	if node, ok := s.cfg.Nodes.Get(request.GetNode()); ok {
-		response.Node = nodeStatus(&node, response.GetRevision())
+		response.Node = nodeStatus(&node, response.GetRevision(), s.cfg.Now())
 	}
 	return response, nil
 }

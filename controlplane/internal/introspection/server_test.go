@@ -58,7 +58,7 @@ func newFixture(t *testing.T) *fixture {
 	f := &fixture{store: snapshot.NewStore(time.Now), nodes: nodes.NewRegistry(nodes.Config{Now: time.Now})}
 	listener := bufconn.Listen(1 << 16)
 	server := grpc.NewServer()
-	Register(server, New(Config{Snapshots: f.store, Nodes: f.nodes, Cluster: f, Explainer: f, Held: func() brake.State { return f.held }}))
+	Register(server, New(Config{Snapshots: f.store, Nodes: f.nodes, Cluster: f, Explainer: f, Held: func() brake.State { return f.held }, Now: time.Now}))
 	go func() { _ = server.Serve(listener) }()
 	conn, err := grpc.NewClient("passthrough:///cp", grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
@@ -257,7 +257,7 @@ func (well) Problems() []model.Problem { return nil }
 
 func TestThatThereAreNoProblemsIsSaidOnlyOnceEverythingIsRead(t *testing.T) {
 	f := newFixture(t)
-	server := New(Config{Snapshots: f.store, Nodes: f.nodes, Cluster: well{f}, Explainer: f, Held: func() brake.State { return f.held }})
+	server := New(Config{Snapshots: f.store, Nodes: f.nodes, Cluster: well{f}, Explainer: f, Held: func() brake.State { return f.held }, Now: time.Now})
 	if _, err := server.ListProblems(t.Context(), &introspectionv1.ListProblemsRequest{}); status.Code(err) != codes.Unavailable {
 		t.Errorf("error %v, want Unavailable", err)
 	}
