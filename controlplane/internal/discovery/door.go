@@ -29,6 +29,10 @@ const (
 	peerBits = 64
 )
 
+// takeoverRate is how often an agent may be replaced by another, as in an update,
+// until that is said of the node.
+var takeoverRate = limit.Rate{Burst: 3, Every: time.Minute}
+
 // door lets streams in: so many at a time, and so many a second of one peer and of
 // one node.
 type door struct {
@@ -37,14 +41,16 @@ type door struct {
 	counters *counters
 	max      int64
 
-	mu           sync.Mutex
-	peers, nodes *limit.Buckets
+	mu sync.Mutex
+	// takeovers finds nodes of which several agents say that they are theirs.
+	peers, nodes, takeovers *limit.Buckets
 }
 
 func newDoor(cfg Config, counters *counters) *door {
 	return &door{
 		log: cfg.Logger, now: cfg.Now, counters: counters, max: int64(cfg.MaxStreams),
 		peers: limit.New(cfg.PeerRate, rememberedPeers), nodes: limit.New(cfg.NodeRate, rememberedNodes),
+		takeovers: limit.New(takeoverRate, rememberedNodes),
 	}
 }
 
@@ -80,6 +86,9 @@ func (d *door) admit(node string) error {
 	}
 	return exhausted(verdict.Wait, "streams of node %q are opened too fast; are there several agents of this name?", node)
 }
+
+// contested tells whether agents take a node from each other.
+func (d *door) contested(node string) bool { return d.use(d.takeovers, node).Refused }
 
 func (d *door) use(buckets *limit.Buckets, name string) limit.Verdict {
 	d.mu.Lock()
