@@ -2,6 +2,6 @@
 
 package discovery
 
-// storm is how many subscribers a storm has. The race detector bears 8,128 goroutines,
+// storm is how many subscribers a storm has. The race detector bears about 8,000 goroutines,
 // and a subscriber and its server's side are about fifteen.
-const storm = 150
+const storm = 300

@@ -300,3 +300,20 @@ func TestANodeWithoutAgentIsListedToo(t *testing.T) {
 		}
 	}
 }
+
+func TestARefusedStreamIsToldOfAConnectedNodeForAWhile(t *testing.T) {
+	f, now := newFixture(t), time.Unix(1_700_000_000, 0)
+	f.fill(t)
+	server := New(Config{Snapshots: f.store, Nodes: f.nodes, Cluster: f, Explainer: f, Held: func() brake.State { return f.held }, Now: func() time.Time { return now }})
+	f.nodes = nodes.NewRegistry(nodes.Config{Now: func() time.Time { return now }})
+	server.cfg.Nodes = f.nodes
+	f.nodes.Connect(nodes.Peer{Node: "node-1"})
+	f.nodes.Refused(nodes.Peer{Node: "node-1"}, "too fast")
+	for _, want := range []string{"another stream was refused: too fast", ""} {
+		all, err := server.ListNodes(t.Context(), &introspectionv1.ListNodesRequest{})
+		if err != nil || all.GetNodes()[0].GetLastError() != want {
+			t.Errorf("got %q, %v", all.GetNodes()[0].GetLastError(), err)
+		}
+		now = now.Add(refusedFor)
+	}
+}
