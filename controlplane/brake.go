@@ -30,7 +30,7 @@ func DefaultBrake() BrakeConfig {
 	return BrakeConfig{BrakeShare: limits.Share, BrakeMin: limits.Min}
 }
 
-func (c BrakeConfig) limits() (brake.Limits, error) {
+func (c BrakeConfig) brakeLimits() (brake.Limits, error) {
 	if c.BrakeShare < 0 || c.BrakeShare > 1 {
 		return brake.Limits{}, fmt.Errorf("--brake-share %v: expected a part of the Services, from 0 (no brake) to 1", c.BrakeShare)
 	}

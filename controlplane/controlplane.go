@@ -123,6 +123,9 @@ func assemble(config Config) (*controlPlane, error) {
 		Config: config, objects: cluster.NewStore(),
 		snapshots: snapshot.NewStore(time.Now), health: health.NewServer(),
 	}
+	if c.MaxStreams < 0 {
+		return nil, fmt.Errorf("--max-streams %d: expected a number of streams, or 0 for the default", c.MaxStreams)
+	}
 	settings, err := c.configure()
 	if err != nil {
 		return nil, err
@@ -130,7 +133,7 @@ func assemble(config Config) (*controlPlane, error) {
 	if err := c.recordEvents(); err != nil {
 		return nil, err
 	}
-	limits, err := c.BrakeConfig.limits()
+	limits, err := c.brakeLimits()
 	if err != nil {
 		return nil, err
 	}

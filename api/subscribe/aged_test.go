@@ -1,6 +1,7 @@
 package subscribe
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -97,7 +98,7 @@ func TestOnlyAnOrderlyEndIsTakenForOne(t *testing.T) {
 		`closing transport due to: EOF, received prior goaway: code: ENHANCE_YOUR_CALM, debug data: "too_many_pings"`: false,
 		"the control plane is shutting down": false,
 	} {
-		if got := ended(status.Error(codes.Unavailable, message)) == errAged; got != want {
+		if got := errors.Is(ended(status.Error(codes.Unavailable, message)), errAged); got != want {
 			t.Errorf("%q: %v", message, got)
 		}
 	}

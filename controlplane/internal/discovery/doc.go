@@ -26,6 +26,14 @@
 // little and then refuses: a node must not go back in time. So does one that has just
 // started with far fewer Services than the subscriber holds: its source may be blind.
 //
+// # Storms and bad peers
+//
+// A door lets streams in at a rate, for each address and each node, and so many at all;
+// it refuses the others before anything is done for them, and tells them when to come
+// again such that they do not come together. Who does not read gives its slot for a
+// full sync to another. Streams end by themselves at an age that varies, when nothing
+// is on its way, so that nodes spread over the replicas.
+//
 // # How a stream ends
 //
 //	OK                  it has reached its age, and nothing is on its way

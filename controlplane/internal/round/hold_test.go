@@ -57,7 +57,9 @@ func inBrakeBubble(t *testing.T, n int, test func(*braked)) {
 		})
 		test(b)
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	})
 }
 
