@@ -1,12 +1,12 @@
 package round
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -29,9 +29,27 @@ type braked struct {
 	objects   *cluster.Store
 	snapshots *snapshot.Store
 	*Driver
-	log bytes.Buffer
+	log journal
 	// list is what a full list of the source returns.
 	list func() ([]model.Key, error)
+}
+
+// journal is what was logged.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
 }
 
 // inBrakeBubble runs a test with n Services, demo/s0 and so on, in fake time.
@@ -299,13 +317,12 @@ func TestABrakeThatIsOffHoldsNothing(t *testing.T) {
 // source does not deliver.
 func TestAStartWithFewServicesIsDoubtedUntilAListIsComplete(t *testing.T) {
 	inBrakeBubble(t, 2, func(b *braked) {
-		blind := true
+		var lists atomic.Int32
 		b.list = func() ([]model.Key, error) {
 			keys := b.objects.Services()
-			if blind {
+			if lists.Add(1) == 1 {
 				keys = append(keys, numbered(7, 80).Key)
 			}
-			blind = false
 			return keys, nil
 		}
 		if !b.Doubt(50, 2) || !b.Doubt(60, 2) || b.Doubt(3, 2) {
