@@ -56,7 +56,7 @@ type Verdict struct {
 func (b *Buckets) Use(now time.Time, name string) Verdict {
 	at := b.bucket(now, name)
 	if !at.full.After(now) {
-		at.full, at.refusing = now, false
+		at.full, at.next, at.refusing = now, now, false
 	}
 	if at.full.Add(b.rate.Every).Sub(now) <= time.Duration(b.rate.Burst)*b.rate.Every {
 		at.full = at.full.Add(b.rate.Every)

@@ -39,6 +39,18 @@ func TestThoseThatAreRefusedTogetherAreToComeOneAfterTheOther(t *testing.T) {
 	}
 }
 
+func TestWhoHasKeptToItsRateIsNotToldToWaitForThoseBefore(t *testing.T) {
+	b := New(Rate{Burst: 1, Every: time.Second}, 10)
+	for range 1000 {
+		b.Use(start, "n")
+	}
+	later := start.Add(time.Minute)
+	b.Use(later, "n")
+	if got := b.Use(later, "n"); got.Wait != time.Second || !got.First {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestNamesDoNotHarmEachOther(t *testing.T) {
 	b := New(Rate{Burst: 1, Every: time.Second}, 10)
 	for _, name := range []string{"a", "b"} {

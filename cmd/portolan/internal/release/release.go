@@ -70,12 +70,32 @@ func (o *options) run(command *cobra.Command) error {
 		return err
 	}
 	response, err := ask.With(command.Context(), &o.server, func(ctx context.Context, client *ask.Client) (*adminv1.ReleaseBrakeResponse, error) {
-		return client.ReleaseBrake(ctx, &adminv1.ReleaseBrakeRequest{Services: held.GetServices()})
+		return release(ctx, client, held.GetServices())
 	})
 	if err != nil {
 		return err
 	}
 	return o.format.Print(command.OutOrStdout(), response, func(w io.Writer) error { return tell(w, response) })
+}
+
+// batch is how many Services are named in one request: names of them fit its bound of
+// 1 MiB, whatever their length.
+const batch = 1000
+
+// release releases the named Services and, which needs no name, nodes.
+func release(ctx context.Context, client adminv1.AdminServiceClient, names []string) (*adminv1.ReleaseBrakeResponse, error) {
+	all := &adminv1.ReleaseBrakeResponse{}
+	for first := true; first || len(names) > 0; first = false {
+		some := names[:min(batch, len(names))]
+		response, err := client.ReleaseBrake(ctx, &adminv1.ReleaseBrakeRequest{Services: some})
+		if err != nil {
+			return nil, err
+		}
+		all.Released = append(all.Released, response.GetReleased()...)
+		all.Held, all.NodesReleased = response.GetHeld(), all.GetNodesReleased() || response.GetNodesReleased()
+		names = names[len(some):]
+	}
+	return all, nil
 }
 
 // confirmed asks the person at the terminal, if --yes does not answer.

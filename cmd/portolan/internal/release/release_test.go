@@ -1,9 +1,12 @@
 package release
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
+
+	"google.golang.org/grpc"
 
 	adminv1 "github.com/portolan-net/portolan/api/portolan/admin/v1"
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
@@ -63,6 +66,28 @@ func TestNodesAreReleasedToo(t *testing.T) {
 	out, errOut, err := asktest.Run(t, release, "--server", asktest.Serve(t, answers))
 	if err != nil || out != "released the nodes that hold more Services than there are\n" || !strings.HasPrefix(errOut, "nodes hold 50 Services or more, ") {
 		t.Errorf("%q, %q, %v", out, errOut, err)
+	}
+}
+
+// counting counts requests and the names in them.
+type counting struct {
+	adminv1.AdminServiceClient
+	requests, names int
+}
+
+func (c *counting) ReleaseBrake(_ context.Context, request *adminv1.ReleaseBrakeRequest, _ ...grpc.CallOption) (*adminv1.ReleaseBrakeResponse, error) {
+	c.requests++
+	c.names += len(request.GetServices())
+	return &adminv1.ReleaseBrakeResponse{Released: request.GetServices(), NodesReleased: c.requests == 1}, nil
+}
+
+func TestManyServicesAreReleasedInBatches(t *testing.T) {
+	for names, want := range map[int]int{0: 1, 1: 1, batch: 1, batch + 1: 2, 3 * batch: 3} {
+		c := &counting{}
+		response, err := release(t.Context(), c, make([]string, names))
+		if err != nil || c.requests != want || c.names != names || len(response.GetReleased()) != names || !response.GetNodesReleased() {
+			t.Errorf("%d Services: %d requests, %d names, %v", names, c.requests, c.names, err)
+		}
 	}
 }
 
