@@ -19,6 +19,14 @@ func (h held) Trust(string)                                   { h.Brake.Trust() 
 func (h held) Held() brake.State                              { return h.State() }
 func (h held) Release(keys []model.Key, _ string) []model.Key { return h.LetGo(keys) }
 
+func gone(names ...string) []brake.Gone {
+	var list []brake.Gone
+	for _, name := range names {
+		list = append(list, brake.Gone{Key: model.Key{Namespace: "demo", Name: name}})
+	}
+	return list
+}
+
 func TestReleaseReleasesNodesToo(t *testing.T) {
 	b := brake.New(brake.DefaultLimits())
 	b.Doubt(50, 0)
@@ -42,7 +50,7 @@ func TestReleaseLetsGoWhatIsNamedOrEverything(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := brake.New(brake.Limits{Share: 0.5, Min: 1})
-			b.Remove(time.Unix(1, 0), []model.Key{{Namespace: "demo", Name: "c"}, {Namespace: "demo", Name: "a"}, {Namespace: "demo", Name: "b"}}, 3)
+			b.Remove(time.Unix(1, 0), gone("c", "a", "b"), 3)
 			server := New(Config{Brake: held{b}, Logger: hclog.NewNullLogger()})
 			response, err := server.ReleaseBrake(t.Context(), &adminv1.ReleaseBrakeRequest{Services: test.services})
 			if err != nil || !slices.Equal(response.GetReleased(), test.released) || response.GetHeld() != test.held {

@@ -9,8 +9,12 @@ import (
 	"github.com/portolan-net/portolan/controlplane/internal/model"
 )
 
-// Window is how long removals count as part of one deletion.
-const Window = 30 * time.Second
+const (
+	// Window is how long removals count as part of one deletion.
+	Window = 30 * time.Second
+	// apart is how far the moments that are compared with are apart at least.
+	apart = time.Second
+)
 
 // Limits says what is a mass deletion. Of the zero value nothing is.
 type Limits struct {
@@ -41,13 +45,21 @@ type Brake struct {
 	// is set once that is over.
 	doubted int
 	trusted bool
-	// went has the removals of the last Window, the oldest first.
-	went []removals
+	// moments are those of the last Window before Services went, the oldest first.
+	moments []moment
 }
 
-type removals struct {
-	at    time.Time
-	count int
+// moment is a time at which so many Services were served, of which so many are lost
+// since.
+type moment struct {
+	at           time.Time
+	served, lost int
+}
+
+// Gone is a Service that the source has no more, and since when it was served.
+type Gone struct {
+	Key   model.Key
+	Since time.Time
 }
 
 // State is what a brake holds.
@@ -92,31 +104,51 @@ func (b *Brake) State() State {
 // Remove decides on the removals of one round, of Services that are not held yet.
 // Served is how many Services nodes have before the round, held ones among them.
 // Either all of the removals wait, and Holds says so, or none does.
-func (b *Brake) Remove(now time.Time, gone []model.Key, served int) (wait bool) {
+func (b *Brake) Remove(now time.Time, gone []Gone, served int) (wait bool) {
 	if len(gone) == 0 {
 		return false
 	}
-	recently := b.recently(now)
-	total, of := len(gone)+len(b.held)+recently, served+recently
-	if len(b.held) == 0 && !b.limits.Mass(total, of) {
-		b.went = append(b.went, removals{now, len(gone)})
-		return false
-	}
 	if len(b.held) == 0 {
+		of, mass := b.weigh(now, gone, served)
+		if !mass {
+			return false
+		}
 		b.since, b.of = now, of
 	}
-	for _, key := range gone {
-		b.held[key] = struct{}{}
+	for _, g := range gone {
+		b.held[g.Key] = struct{}{}
 	}
 	return true
 }
 
-// recently returns how many Services went within the last Window.
-func (b *Brake) recently(now time.Time) int {
-	b.went = slices.DeleteFunc(b.went, func(r removals) bool { return now.Sub(r.at) >= Window })
+// weigh tells whether the removals make a mass deletion, and of how many Services. If
+// they do not, they count from now on.
+func (b *Brake) weigh(now time.Time, gone []Gone, served int) (of int, mass bool) {
+	b.moments = slices.DeleteFunc(b.moments, func(m moment) bool { return now.Sub(m.at) >= Window })
+	for _, m := range b.moments {
+		if b.limits.Mass(m.lost+before(gone, m.at), m.served) {
+			return m.served, true
+		}
+	}
+	if b.limits.Mass(len(gone), served) {
+		return served, true
+	}
+	if n := len(b.moments); n == 0 || now.Sub(b.moments[n-1].at) >= apart {
+		b.moments = append(b.moments, moment{at: now, served: served})
+	}
+	for i := range b.moments {
+		b.moments[i].lost += before(gone, b.moments[i].at)
+	}
+	return 0, false
+}
+
+// before counts the Services that were served before a moment.
+func before(gone []Gone, at time.Time) int {
 	count := 0
-	for _, r := range b.went {
-		count += r.count
+	for _, g := range gone {
+		if g.Since.Before(at) {
+			count++
+		}
 	}
 	return count
 }
@@ -135,7 +167,7 @@ func (b *Brake) LetGo(keys []model.Key) []model.Key {
 		}
 	}
 	if len(let) > 0 {
-		b.went = nil
+		b.moments = nil
 	}
 	return let
 }

@@ -17,6 +17,16 @@ func names(from, n int) []model.Key {
 	return keys
 }
 
+// gone says of n Services from the given number on that they are gone, and were there
+// for a day.
+func gone(from, n int) []Gone {
+	var list []Gone
+	for _, key := range names(from, n) {
+		list = append(list, Gone{Key: key, Since: time.Unix(1_700_000_000, 0).Add(-24 * time.Hour)})
+	}
+	return list
+}
+
 func TestAMassDeletionIsMoreThanTheShareAndMoreThanTheNumber(t *testing.T) {
 	for name, test := range map[string]struct {
 		limits       Limits
@@ -60,7 +70,7 @@ func TestRemovalsOfOneWindowAreOneDeletion(t *testing.T) {
 			b, now, served, next := New(DefaultLimits()), time.Unix(1_700_000_000, 0), 100, 0
 			for i, r := range rounds {
 				now = now.Add(r.after)
-				if wait := b.Remove(now, names(next, r.removals), served); wait != r.wait {
+				if wait := b.Remove(now, gone(next, r.removals), served); wait != r.wait {
 					t.Fatalf("round %d: waits %v", i, wait)
 				}
 				next += r.removals
@@ -75,11 +85,34 @@ func TestRemovalsOfOneWindowAreOneDeletion(t *testing.T) {
 	}
 }
 
+// TestServicesThatComeAndGoAreNoMassDeletion, though many go within a Window; those that
+// were there before still count.
+func TestServicesThatComeAndGoAreNoMassDeletion(t *testing.T) {
+	b, now := New(DefaultLimits()), time.Unix(1_700_000_000, 0)
+	for i := range 20 {
+		came := gone(100*i, 15)
+		for j := range came {
+			came[j].Since = now
+		}
+		now = now.Add(2 * time.Second)
+		if b.Remove(now, came, 30+15) {
+			t.Fatalf("removals of short-lived Services wait in round %d", i)
+		}
+	}
+	// Of the 45 that were there two seconds ago 15 have gone, with these 20 and then 25.
+	if b.Remove(now, gone(9000, 5), 30) || !b.Remove(now.Add(time.Second), gone(9005, 5), 25) {
+		t.Error("the brake is on too early, or not at all")
+	}
+	if of := b.State().Of; of != 45 {
+		t.Errorf("of %d", of)
+	}
+}
+
 func TestTheStateSaysWhatIsHeldSinceWhenAndOfHowMany(t *testing.T) {
 	b, now := New(DefaultLimits()), time.Unix(1_700_000_000, 0)
-	b.Remove(now, names(0, 20), 100)
-	b.Remove(now.Add(time.Second), names(20, 40), 80)
-	b.Remove(now.Add(time.Minute), names(60, 1), 80)
+	b.Remove(now, gone(0, 20), 100)
+	b.Remove(now.Add(time.Second), gone(20, 40), 80)
+	b.Remove(now.Add(time.Minute), gone(60, 1), 80)
 	s := b.State()
 	if len(s.Held) != 41 || s.Held[0] != names(20, 1)[0] || s.Of != 100 || !s.Since.Equal(now.Add(time.Second)) {
 		t.Errorf("got %d from %v, of %d, since %v", len(s.Held), s.Held[0], s.Of, s.Since)
@@ -94,12 +127,12 @@ func TestTheBrakeIsOffOnceNothingIsHeld(t *testing.T) {
 		"both":   func(b *Brake) { each(names(0, 30), b.Back); b.LetGo(names(30, 30)) },
 	} {
 		b := New(DefaultLimits())
-		b.Remove(now, names(0, 60), 100)
+		b.Remove(now, gone(0, 60), 100)
 		end(b)
 		if s := b.State(); len(s.Held) != 0 || s.Of != 0 || b.Holds(names(0, 1)[0]) {
 			t.Errorf("%s: %+v", name, s)
 		}
-		if b.Remove(now, names(60, 5), 40) {
+		if b.Remove(now, gone(60, 5), 40) {
 			t.Errorf("%s: a small deletion waits afterwards", name)
 		}
 	}
@@ -107,14 +140,14 @@ func TestTheBrakeIsOffOnceNothingIsHeld(t *testing.T) {
 
 func TestABrakeThatIsPartlyReleasedStaysOn(t *testing.T) {
 	b, now := New(DefaultLimits()), time.Unix(1_700_000_000, 0)
-	b.Remove(now, names(0, 60), 100)
+	b.Remove(now, gone(0, 60), 100)
 	if let := b.LetGo(names(0, 59)); len(let) != 59 {
 		t.Errorf("%d let go", len(let))
 	}
 	if let := b.LetGo(names(0, 59)); len(let) != 0 {
 		t.Errorf("%d let go twice", len(let))
 	}
-	if !b.Remove(now, names(70, 1), 41) {
+	if !b.Remove(now, gone(70, 1), 41) {
 		t.Error("a removal goes while another waits")
 	}
 }

@@ -8,9 +8,10 @@
 //	                                                  └──▶ LetGo   confirmed, or released
 //
 // A mass deletion is more than Limits.Min Services and more than Limits.Share of
-// what was served. Counted are the removals of the round, those that are held, and
-// those that went within the last Window, so that many small rounds are one deletion
-// too. Once the brake is on every removal waits, until none is held.
+// what was served at some moment of the last Window, so that many small rounds are one
+// deletion too. Services that come and go within the Window are not counted at a
+// moment when they were not there. Once the brake is on every removal waits, until
+// none is held.
 //
 // A control plane that has just started knows of no removals: what was there before is
 // what nodes hold. Doubt asks the same question of what such a node would lose, until

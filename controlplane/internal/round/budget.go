@@ -30,9 +30,13 @@ func (d *Driver) service(tx *snapshot.Tx, key model.Key, o object) {
 	}
 	if o.service == nil {
 		delete(d.served, key)
-	} else {
-		d.served[key] = o
+		return
 	}
+	o.since = d.begun
+	if last, served := d.served[key]; served {
+		o.since = last.since
+	}
+	d.served[key] = o
 }
 
 // exceeded records a Service that is beyond the budget. It is logged once, and not

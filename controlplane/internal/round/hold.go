@@ -14,6 +14,8 @@ import (
 type object struct {
 	service *model.Service
 	slices  []*model.Slice
+	// since is when it was first served.
+	since time.Time
 }
 
 // hold is the brake, safe for concurrent use.
@@ -116,15 +118,15 @@ func (d *Driver) read(key model.Key) object {
 	if service != nil {
 		d.hold.brake.Back(key)
 	}
-	return object{service, slices}
+	return object{service: service, slices: slices}
 }
 
 // gone returns the Services that nodes have and the source has no more.
-func (d *Driver) gone(current map[model.Key]object, let map[model.Key]bool) []model.Key {
-	var gone []model.Key
+func (d *Driver) gone(current map[model.Key]object, let map[model.Key]bool) []brake.Gone {
+	var gone []brake.Gone
 	for key, o := range current {
-		if _, served := d.served[key]; served && o.service == nil && !let[key] && !d.hold.brake.Holds(key) {
-			gone = append(gone, key)
+		if last, served := d.served[key]; served && o.service == nil && !let[key] && !d.hold.brake.Holds(key) {
+			gone = append(gone, brake.Gone{Key: key, Since: last.since})
 		}
 	}
 	return gone
@@ -134,7 +136,7 @@ func (d *Driver) gone(current map[model.Key]object, let map[model.Key]bool) []mo
 // that there are, and keeps those that have gone with it.
 func (d *Driver) kept(key model.Key, now object) object {
 	last := d.served[key]
-	kept := object{last.service, slices.Clone(now.slices)}
+	kept := object{service: last.service, slices: slices.Clone(now.slices)}
 	for _, slice := range last.slices {
 		if d.Cluster.Slice(slice.Key) == nil {
 			kept.slices = append(kept.slices, slice)

@@ -64,6 +64,8 @@ type Driver struct {
 	over map[model.Key]bool
 	// served is what the Services in the snapshot were compiled from.
 	served map[model.Key]object
+	// begun is when the round began.
+	begun time.Time
 	// hold has the removals that wait; braked is set while there are any.
 	hold   *hold
 	braked bool
@@ -129,6 +131,7 @@ func (d *Driver) Round() {
 	if !d.pending.Synced {
 		return
 	}
+	d.begun = begun
 	objects := d.objects(begun)
 	tx := d.Snapshots.Begin()
 	for key, o := range objects {
