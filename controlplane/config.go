@@ -8,6 +8,7 @@ import (
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	"github.com/portolan-net/portolan/controlplane/internal/admission"
 	"github.com/portolan-net/portolan/controlplane/internal/compile"
+	"github.com/portolan-net/portolan/controlplane/internal/discovery"
 	"github.com/portolan-net/portolan/controlplane/internal/proxyconfig"
 	"github.com/portolan-net/portolan/controlplane/internal/round"
 	"github.com/portolan-net/portolan/controlplane/internal/settle"
@@ -32,6 +33,9 @@ const DefaultMaxServicePorts = admission.DefaultPortsPerService
 // DefaultMaxServiceEndpoints is how many endpoints a Service may have by default,
 // counted once for each port that they serve.
 const DefaultMaxServiceEndpoints = round.DefaultMaxServiceEndpoints
+
+// DefaultMaxStreams is how many streams may be open by default.
+const DefaultMaxStreams = discovery.DefaultMaxStreams
 
 var errNoIPVS = errors.New("mode ipvs: this version has the nftables data plane only")
 

@@ -16,7 +16,9 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
 
+	"github.com/portolan-net/portolan/controlplane/internal/administration"
 	"github.com/portolan-net/portolan/controlplane/internal/admission"
+	"github.com/portolan-net/portolan/controlplane/internal/brake"
 	"github.com/portolan-net/portolan/controlplane/internal/cluster"
 	"github.com/portolan-net/portolan/controlplane/internal/configfile"
 	"github.com/portolan-net/portolan/controlplane/internal/discovery"
@@ -44,7 +46,10 @@ type Config struct {
 	// MaxServiceEndpoints is how many endpoints a Service may have, counted once for
 	// each port that they serve; zero means the default.
 	MaxServiceEndpoints int
+	// MaxStreams bounds the open streams of all agents; zero means the default.
+	MaxStreams int
 	ProxyConfig
+	BrakeConfig
 
 	// Agents is where agents connect; nil serves none. Credentials are its TLS.
 	Agents      net.Listener
@@ -71,6 +76,7 @@ type controlPlane struct {
 	snapshots *snapshot.Store
 	discovery *discovery.Server
 	intro     *introspection.Server
+	orders    *administration.Server
 	metrics   *metrics.Metrics
 	driver    *round.Driver
 	health    *health.Server
@@ -117,6 +123,9 @@ func assemble(config Config) (*controlPlane, error) {
 		Config: config, objects: cluster.NewStore(),
 		snapshots: snapshot.NewStore(time.Now), health: health.NewServer(),
 	}
+	if c.MaxStreams < 0 {
+		return nil, fmt.Errorf("--max-streams %d: expected a number of streams, or 0 for the default", c.MaxStreams)
+	}
 	settings, err := c.configure()
 	if err != nil {
 		return nil, err
@@ -124,13 +133,23 @@ func assemble(config Config) (*controlPlane, error) {
 	if err := c.recordEvents(); err != nil {
 		return nil, err
 	}
+	limits, err := c.brakeLimits()
+	if err != nil {
+		return nil, err
+	}
+	list, err := c.lister()
+	if err != nil {
+		return nil, err
+	}
 	registry := nodes.NewRegistry(nodes.Config{Now: time.Now, Known: func(node string) bool { return c.objects.Node(node) != nil }})
 	c.metrics = metrics.New(metrics.Config{
 		Cluster: c.objects, Snapshots: c.snapshots, Nodes: registry, Version: config.Version,
 		Stats: func() discovery.Stats { return c.discovery.Stats() }, Events: c.eventStats,
+		Held: func() brake.State { return c.driver.Held() },
 	})
 	c.discovery, err = discovery.New(discovery.Config{
 		Snapshots: c.snapshots, Nodes: registry, Logger: config.Logger.Named("discovery"),
+		MaxStreams: c.MaxStreams, Doubt: func(held, served int) bool { return c.driver.Doubt(held, served) },
 		Observe: c.metrics.Acknowledged, Events: c.discoveryEvents(), Now: time.Now,
 	})
 	if err != nil {
@@ -139,12 +158,14 @@ func assemble(config Config) (*controlPlane, error) {
 	c.driver = round.New(round.Config{
 		Cluster: c.objects, Snapshots: c.snapshots, Settings: settings, MaxServiceEndpoints: c.MaxServiceEndpoints,
 		Logger: config.Logger.Named("compile"), Observe: c.metrics.Round,
+		Brake: limits, List: list,
 	})
-	c.intro = introspection.New(introspection.Config{Snapshots: c.snapshots, Nodes: registry, Cluster: c.objects, Explainer: explainer{c.objects, c.driver}})
+	c.intro = introspection.New(introspection.Config{Snapshots: c.snapshots, Nodes: registry, Cluster: c.objects, Explainer: explainer{c.objects, c.driver}, Held: c.driver.Held, Now: time.Now})
+	c.orders = administration.New(administration.Config{Brake: c.driver, Logger: config.Logger.Named("admin")})
 	return c, nil
 }
 
-func (c *controlPlane) limits() admission.Limits {
+func (c Config) admissionLimits() admission.Limits {
 	limits := admission.DefaultLimits()
 	if c.MaxServicePorts > 0 {
 		limits.PortsPerService = c.MaxServicePorts
@@ -154,7 +175,7 @@ func (c *controlPlane) limits() admission.Limits {
 
 // source feeds the cluster store until the context ends.
 func (c *controlPlane) source(ctx context.Context) error {
-	writer := admission.NewWriter(c.objects, c.Logger.Named("admission"), c.limits())
+	writer := admission.NewWriter(c.objects, c.Logger.Named("admission"), c.admissionLimits())
 	if c.Manifests == "" {
 		return kube.Run(ctx, kube.Config{Kubeconfig: c.Kubeconfig, ClusterID: c.ClusterID, Logger: c.Logger.Named("kube"), Writer: writer})
 	}
@@ -180,9 +201,10 @@ func (c *controlPlane) agentServer() *grpc.Server {
 
 // adminServer serves people: the same streams, answers, and what gRPC tools ask.
 func (c *controlPlane) adminServer() *grpc.Server {
-	server := grpc.NewServer(discovery.ServerOptions()...)
+	server := grpc.NewServer(discovery.AdminOptions()...)
 	discovery.Register(server, c.discovery)
 	introspection.Register(server, c.intro)
+	administration.Register(server, c.orders)
 	healthpb.RegisterHealthServer(server, c.health)
 	reflection.Register(server)
 	if _, err := admin.Register(server); err != nil {

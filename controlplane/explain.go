@@ -1,6 +1,8 @@
 package controlplane
 
 import (
+	"slices"
+
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -21,7 +23,10 @@ type explainer struct {
 
 // Explain implements introspection.Explainer.
 func (e explainer) Explain(name string, key model.Key) (introspection.Explanation, error) {
-	service, slices := e.objects.Service(key)
+	service, owned := e.objects.Service(key)
+	if service == nil && slices.Contains(e.driver.Held().Held, key) {
+		return introspection.Explanation{Decisions: []string{"the source has this Service no more; that is held back as part of a mass deletion, and nodes keep it"}}, nil
+	}
 	if service == nil {
 		return introspection.Explanation{}, status.Errorf(codes.NotFound, "Service %s is not proxied", key)
 	}
@@ -32,7 +37,7 @@ func (e explainer) Explain(name string, key model.Key) (introspection.Explanatio
 		zone = node.Zone
 	}
 	var explanation introspection.Explanation
-	explanation.Decisions, explanation.Candidates = compile.Explain(service, slices, name, zone)
+	explanation.Decisions, explanation.Candidates = compile.Explain(service, owned, name, zone)
 	for _, problem := range e.objects.Problems() {
 		if problem.Object == objects.ServiceName(key) {
 			explanation.Decisions = append(explanation.Decisions, "not in force: "+problem.Detail())
@@ -44,7 +49,7 @@ func (e explainer) Explain(name string, key model.Key) (introspection.Explanatio
 	}
 	var complete bool
 	explanation.Traffic, complete = traffic.Answer(traffic.Question{
-		Service: service, Slices: slices, Node: node, ServiceCIDRs: e.objects.ServiceCIDRs(), Settings: settings,
+		Service: service, Slices: owned, Node: node, ServiceCIDRs: e.objects.ServiceCIDRs(), Settings: settings,
 	})
 	if !complete {
 		explanation.Decisions = append(explanation.Decisions, "traffic is not told of all frontends: the Service has too many endpoints for that")

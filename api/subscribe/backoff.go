@@ -31,8 +31,8 @@ func (r *retry) next(err error) time.Duration {
 	r.failures++
 	jitter := time.Duration(r.rand.Int64N(int64(limit) + 1))
 	if asked := pushback(err); asked > 0 {
-		// Spread those that were all told the same.
-		return min(asked+jitter, maxPushback)
+		// Spread those that were all told the same, also if that was too much.
+		return asked + jitter
 	}
 	return jitter
 }

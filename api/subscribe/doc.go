@@ -29,5 +29,8 @@
 // Replicas are tried in random order, with full jitter between attempts. Only a
 // transaction that was committed and found correct resets the delay, so that a
 // replica that accepts streams and then fails them is not hammered. A server that
-// is busy can ask for a longer pause with google.rpc.RetryInfo.
+// is busy can ask for a longer pause with google.rpc.RetryInfo, of at most half a minute;
+// it is followed, and the jitter added. A server that ends a stream in good order, without
+// an error or by an HTTP/2 GOAWAY, wants the subscriber to choose a replica anew: that is
+// no failure, and it is not logged as one.
 package subscribe

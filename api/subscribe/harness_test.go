@@ -46,9 +46,9 @@ func (n *network) dialled() []time.Time {
 }
 
 // serve starts a server and returns what stops it.
-func (n *network) serve(address string, service discoveryv1.DiscoveryServiceServer) (stop func()) {
+func (n *network) serve(address string, service discoveryv1.DiscoveryServiceServer, options ...grpc.ServerOption) (stop func()) {
 	listener := bufconn.Listen(1 << 16)
-	server := grpc.NewServer(grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second}))
+	server := grpc.NewServer(append(options, grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second}))...)
 	discoveryv1.RegisterDiscoveryServiceServer(server, service)
 	go func() { _ = server.Serve(listener) }()
 	n.mu.Lock()

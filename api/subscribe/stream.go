@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -56,7 +57,7 @@ func (s *Subscriber) stream(ctx context.Context, address string) outcome {
 	st := &stream{s: s, address: address, pieces: newAssembler(s.cfg.Kinds, s.cfg.MaxTransactionBytes)}
 	err := st.run(ctx)
 	out := outcome{err: err, connected: !st.connected.IsZero(), correct: st.correct}
-	out.restart = status.Code(err) == codes.Aborted || errors.Is(err, errMismatch)
+	out.restart = status.Code(err) == codes.Aborted || errors.Is(err, errMismatch) || errors.Is(err, errAged)
 	if out.connected {
 		out.lasted = s.cfg.Now().Sub(st.connected)
 	}
@@ -115,10 +116,18 @@ func (st *stream) follow(ctx context.Context) error {
 	}
 }
 
-// ended gives the end of a stream without an error a text.
+// errAged is the end of a stream that is no failure: its server has one end every so
+// often, so that subscribers spread over the replicas anew.
+var errAged = errors.New("the control plane ended the stream because of its age")
+
+// drained is how grpc puts it that a connection was closed after the server had
+// announced that, and not because of an error (HTTP/2's NO_ERROR).
+const drained = "received prior goaway: code: NO_ERROR"
+
+// ended makes the orderly end of a stream errAged.
 func ended(err error) error {
-	if errors.Is(err, io.EOF) {
-		return status.Error(codes.Unavailable, "the control plane ended the stream")
+	if errors.Is(err, io.EOF) || status.Code(err) == codes.Unavailable && strings.Contains(status.Convert(err).Message(), drained) {
+		return errAged
 	}
 	return err
 }

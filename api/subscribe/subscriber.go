@@ -2,6 +2,7 @@ package subscribe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -80,6 +81,13 @@ func (s *Subscriber) Run(ctx context.Context) error {
 // none does.
 func (s *Subscriber) report(out outcome, address string, failing *failureLog) {
 	now := s.cfg.Now()
+	if out.aged() {
+		*failing = failureLog{}
+		if s.cfg.Logger.IsDebug() {
+			s.cfg.Logger.Debug("the control plane had the stream end; subscribing again", "address", address, "connected_for", out.lasted)
+		}
+		return
+	}
 	if out.connected {
 		*failing = failureLog{}
 		s.cfg.Logger.Warn("lost the control plane; what is applied stays in force",
@@ -125,6 +133,9 @@ type outcome struct {
 	restart bool
 	lasted  time.Duration
 }
+
+// aged tells whether the stream did its work and then ended in good order.
+func (o outcome) aged() bool { return o.correct && errors.Is(o.err, errAged) }
 
 // success tells whether the next attempt may come soon.
 func (o outcome) success() bool {

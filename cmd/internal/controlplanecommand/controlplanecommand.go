@@ -21,11 +21,13 @@ type options struct {
 	logging      logging.Flags
 	tls          tlsflags.Flags
 	config       controlplane.ProxyConfig
+	brake        controlplane.BrakeConfig
 	manifests    string
 	kubeconfig   string
 	cluster      string
 	maxPorts     int
 	maxEndpoints int
+	maxStreams   int
 	listen       string
 	admin        string
 	metrics      string
@@ -55,6 +57,10 @@ their rules while no control plane runs.`,
 	flags.StringVar(&o.cluster, "cluster", "default", "name of the cluster, the same for all replicas")
 	flags.IntVar(&o.maxPorts, "max-service-ports", controlplane.DefaultMaxServicePorts, "Services with more ports keep their last good state")
 	flags.IntVar(&o.maxEndpoints, "max-service-endpoints", controlplane.DefaultMaxServiceEndpoints, "Services with more endpoints, counted once for each port, keep their last good state")
+	flags.IntVar(&o.maxStreams, "max-streams", controlplane.DefaultMaxStreams, "open streams of agents; further ones are to come back later")
+	brake := controlplane.DefaultBrake()
+	flags.Float64Var(&o.brake.BrakeShare, "brake-share", brake.BrakeShare, "a deletion of more than this part of the Services, and of more than --brake-min, is held back until it is confirmed; 0 holds nothing back")
+	flags.IntVar(&o.brake.BrakeMin, "brake-min", brake.BrakeMin, "a deletion of no more than so many Services is not held back; 0 holds nothing back")
 	flags.StringVar(&o.config.ProxyConfigPath, "config", "", "kube-proxy configuration file (KubeProxyConfiguration) for the nodes")
 	flags.StringVar(&o.config.Mode, "mode", "", "data plane, whatever the configuration says: nftables")
 	flags.BoolVar(&o.config.LocalhostNodePorts, "localhost-node-ports", false, "have agents serve TCP node ports on 127.0.0.1 and ::1 too")
@@ -73,7 +79,7 @@ func (o *options) run(ctx context.Context) error {
 	}
 	kubelogging.SendTo(logger.Named("client-go"))
 	config := controlplane.Config{
-		Manifests: o.manifests, Kubeconfig: o.kubeconfig, ClusterID: o.cluster, ProxyConfig: o.config,
+		Manifests: o.manifests, Kubeconfig: o.kubeconfig, ClusterID: o.cluster, ProxyConfig: o.config, BrakeConfig: o.brake, MaxStreams: o.maxStreams,
 		MaxServicePorts: o.maxPorts, MaxServiceEndpoints: o.maxEndpoints,
 		Instance: hostname(), Version: version.String(), Logger: logger, Rand: rand.Reader,
 	}

@@ -18,6 +18,8 @@ const (
 	Budget Finder = "budget"
 	// Configuration looks at the nodes' configuration file.
 	Configuration Finder = "configuration"
+	// Brake looks at how many Services are removed at once.
+	Brake Finder = "brake"
 )
 
 // finding is one finder's word on one object.

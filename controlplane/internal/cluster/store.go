@@ -97,6 +97,13 @@ func (s *Store) Service(key model.Key) (*model.Service, []*model.Slice) {
 	return s.services[key], list
 }
 
+// Slice returns an EndpointSlice, or nil.
+func (s *Store) Slice(key model.Key) *model.Slice {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.slices[key]
+}
+
 // Services returns the keys of all Services, in no order.
 func (s *Store) Services() []model.Key {
 	s.mu.Lock()

@@ -125,6 +125,10 @@ func (s *session) takeOver() {
 	log := s.server.cfg.Logger.Debug
 	if old.node.GetInstance() != s.node.GetInstance() {
 		log = s.server.cfg.Logger.Info
+		if s.server.door.contested(s.node.GetId()) {
+			s.server.cfg.Nodes.Refused(nodes.Peer{Node: s.node.GetId()}, fmt.Sprintf("agents of this name take the node from each other: %s at %s, and %s at %s",
+				old.node.GetInstance(), old.peer, s.node.GetInstance(), s.peer))
+		}
 	}
 	log("a newer stream of the node took over", "node", s.node.GetId(), "peer", s.peer, "instance", s.node.GetInstance(),
 		"older_peer", old.peer, "older_instance", old.node.GetInstance())

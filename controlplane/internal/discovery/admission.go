@@ -2,14 +2,10 @@ package discovery
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // admission lets a few full syncs run at a time, some more wait for a while, and
@@ -55,11 +51,5 @@ func (a *admission) acquire(ctx context.Context) error {
 func (a *admission) release() { <-a.slots }
 
 func (a *admission) refuse() error {
-	st := status.New(codes.ResourceExhausted, fmt.Sprintf("%d full syncs are running and %d wait: come back in %s",
-		len(a.slots), a.waiting.Load(), a.retryAfter))
-	detailed, err := st.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(a.retryAfter)})
-	if err != nil {
-		return st.Err()
-	}
-	return detailed.Err()
+	return exhausted(a.retryAfter, "%d full syncs are running and %d wait", len(a.slots), a.waiting.Load())
 }

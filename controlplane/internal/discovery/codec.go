@@ -20,23 +20,45 @@ const (
 	// rejected resources.
 	maxRequest = 1 << 20
 	maxHeaders = 16 << 10
-	// maxStreams bounds the streams of one connection. An agent needs one.
-	maxStreams        = 100
+	// agentStreams bounds the streams of one connection of an agent, which needs one;
+	// adminStreams those of people's tools.
+	agentStreams      = 4
+	adminStreams      = 100
 	connectionTimeout = 10 * time.Second
+	// maxIdle is how long a connection may stay without a stream, and maxAge, which
+	// grpc varies by a tenth, how long at all. Streams end by themselves at that age;
+	// ageGrace is for those that do not.
+	maxIdle  = time.Minute
+	maxAge   = defaultStreamAge
+	ageGrace = 10 * time.Minute
 	// readBuffer is small because subscribers send little.
 	readBuffer = 4 << 10
 )
 
-// ServerOptions returns what a grpc.Server that serves this package needs: the
-// codec, without which pieces cannot be sent, and bounds on what peers may do.
+// ServerOptions returns what a grpc.Server that serves agents needs: the codec,
+// without which pieces cannot be sent, and bounds on what peers may do.
 func ServerOptions() []grpc.ServerOption {
+	return append(commonOptions(),
+		grpc.MaxConcurrentStreams(agentStreams),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time: keepaliveTime, Timeout: keepaliveTimeout,
+			MaxConnectionIdle: maxIdle, MaxConnectionAge: maxAge, MaxConnectionAgeGrace: ageGrace,
+		}))
+}
+
+// AdminOptions returns the same for a grpc.Server that people ask.
+func AdminOptions() []grpc.ServerOption {
+	return append(commonOptions(),
+		grpc.MaxConcurrentStreams(adminStreams),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}))
+}
+
+func commonOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(proto.Name)}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxHeaderListSize(maxHeaders),
-		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(connectionTimeout),
 		grpc.ReadBufferSize(readBuffer),
 	}

@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+	"github.com/portolan-net/portolan/controlplane/internal/limit"
 	"github.com/portolan-net/portolan/controlplane/internal/nodes"
 	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
 )
@@ -22,6 +24,10 @@ type Config struct {
 	// Authorize tells whether the stream's peer may have the node's view. An error
 	// that has no gRPC status becomes PERMISSION_DENIED. Nil allows everybody.
 	Authorize func(ctx context.Context, node *discoveryv1.Node) error
+	// Doubt tells whether a subscriber that resumes with so many Services, or more, must
+	// not be brought to a view that has so many, because they may only seem to be gone.
+	// Nil never doubts.
+	Doubt func(held, served int) bool
 	// Observe is told of each first acknowledgement of a transaction; may be nil.
 	Observe func(Acknowledged)
 	// Events is told of what people should hear of; may be nil. It must not wait.
@@ -48,6 +54,21 @@ type Config struct {
 	FullSyncQueue int
 	FullSyncWait  time.Duration
 	RetryAfter    time.Duration
+	// SlotTimeout is how long one piece of a full sync may take until another may begin
+	// in its place: who does not read holds nobody up. Default 2 s.
+	SlotTimeout time.Duration
+
+	// MaxStreams bounds the open streams. Default 20,000.
+	MaxStreams int
+	// NodeRate and PeerRate bound how fast streams of one node, and from one address,
+	// are opened. Many nodes may share an address. Default 10 and then one a second,
+	// and 1,000 and then 100 a second.
+	NodeRate, PeerRate limit.Rate
+	// StreamAge is after how long, give or take a tenth, a stream ends while nothing is
+	// on its way, so that nodes spread over the replicas anew. Default 30 min.
+	StreamAge time.Duration
+	// Random returns a number from 0 up to 1. It must be safe for concurrent use.
+	Random func() float64
 }
 
 // Events hears what nodes do and say, each thing once.
@@ -69,6 +90,9 @@ type Acknowledged struct {
 	Failed bool
 }
 
+// DefaultMaxStreams is how many streams may be open unless somebody says otherwise.
+const DefaultMaxStreams = 20_000
+
 const (
 	defaultPieceBytes       = 1 << 20
 	defaultAckTimeout       = 30 * time.Second
@@ -79,6 +103,13 @@ const (
 	defaultFullSyncQueue    = 1024
 	defaultFullSyncWait     = 10 * time.Second
 	defaultRetryAfter       = 2 * time.Second
+	defaultSlotTimeout      = 2 * time.Second
+	defaultStreamAge        = 30 * time.Minute
+)
+
+var (
+	defaultNodeRate = limit.Rate{Burst: 10, Every: time.Second}
+	defaultPeerRate = limit.Rate{Burst: 1000, Every: 10 * time.Millisecond}
 )
 
 func (c Config) complete() (Config, error) {
@@ -94,6 +125,14 @@ func (c Config) complete() (Config, error) {
 	c.FullSyncQueue = cmp.Or(c.FullSyncQueue, defaultFullSyncQueue)
 	c.FullSyncWait = cmp.Or(c.FullSyncWait, defaultFullSyncWait)
 	c.RetryAfter = cmp.Or(c.RetryAfter, defaultRetryAfter)
+	c.SlotTimeout = cmp.Or(c.SlotTimeout, defaultSlotTimeout)
+	c.MaxStreams = cmp.Or(c.MaxStreams, DefaultMaxStreams)
+	c.NodeRate = cmp.Or(c.NodeRate, defaultNodeRate)
+	c.PeerRate = cmp.Or(c.PeerRate, defaultPeerRate)
+	c.StreamAge = cmp.Or(c.StreamAge, defaultStreamAge)
+	if c.Random == nil {
+		c.Random = rand.Float64
+	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}

@@ -23,16 +23,28 @@
 // is current. Full syncs are admitted a few at a time.
 //
 // A replica that has not come as far as the subscriber's source version waits a
-// little and then refuses: a node must not go back in time.
+// little and then refuses: a node must not go back in time. So does one that has just
+// started with far fewer Services than the subscriber holds: its source may be blind.
+//
+// # Storms and bad peers
+//
+// A door lets streams in at a rate, for each address and each node, and so many at all;
+// it refuses the others before anything is done for them, and tells them when to come
+// again such that they do not come together. Who does not read gives its slot for a
+// full sync to another. Streams end by themselves at an age that varies, when nothing
+// is on its way, so that nodes spread over the replicas.
 //
 // # How a stream ends
 //
+//	OK                  it has reached its age, and nothing is on its way
 //	ABORTED             resume: the digest is wrong, the change log was left
 //	                    behind, or a newer stream of the node took over
 //	DEADLINE_EXCEEDED   a transaction was not acknowledged in time
 //	INVALID_ARGUMENT    a request that makes no sense
-//	RESOURCE_EXHAUSTED  too many full syncs at once, with RetryInfo
-//	UNAVAILABLE         not synced yet, behind the subscriber, or shutting down
+//	RESOURCE_EXHAUSTED  too many full syncs at once or streams, or streams that are
+//	                    opened too fast, with RetryInfo
+//	UNAVAILABLE         not synced yet, behind the subscriber, far
+//	                    fewer Services than it holds, or shutting down
 //
 // # Observers
 //

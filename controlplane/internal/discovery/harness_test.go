@@ -34,6 +34,9 @@ type replica struct {
 	server   *Server
 	grpc     *grpc.Server
 	listener *bufconn.Listener
+	// dialing keeps origins, from where connections come, in their order.
+	dialing sync.Mutex
+	origins chan net.Addr
 	// cut, if positive, is after how many bytes to the client the next connection
 	// breaks.
 	cut     atomic.Int64
@@ -42,7 +45,7 @@ type replica struct {
 
 func newReplica(t testing.TB, configure func(*Config)) *replica {
 	t.Helper()
-	r := &replica{store: snapshot.NewStore(time.Now), nodes: nodes.NewRegistry(nodes.Config{Now: time.Now}), listener: bufconn.Listen(1 << 16)}
+	r := &replica{store: snapshot.NewStore(time.Now), nodes: nodes.NewRegistry(nodes.Config{Now: time.Now}), listener: bufconn.Listen(1 << 16), origins: make(chan net.Addr, 1)}
 	cfg := Config{Snapshots: r.store, Nodes: r.nodes}
 	if configure != nil {
 		configure(&cfg)
@@ -53,14 +56,50 @@ func newReplica(t testing.TB, configure func(*Config)) *replica {
 	}
 	r.grpc = grpc.NewServer(ServerOptions()...)
 	Register(r.grpc, r.server)
-	go func() { _ = r.grpc.Serve(r.listener) }()
+	go func() { _ = r.grpc.Serve(addressed{r.listener, r.origins}) }()
 	return r
 }
 
 func (r *replica) stop() { r.grpc.Stop() }
 
-func (r *replica) dial(ctx context.Context, _ string) (net.Conn, error) {
-	conn, err := r.listener.DialContext(ctx)
+// addressed is a listener whose connections come from where the dialer says.
+type addressed struct {
+	*bufconn.Listener
+	origins chan net.Addr
+}
+
+func (l addressed) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &from{conn, <-l.origins}, nil
+}
+
+type from struct {
+	net.Conn
+	origin net.Addr
+}
+
+func (f *from) RemoteAddr() net.Addr { return f.origin }
+
+// dialFrom returns what connects from an address of its own.
+func (r *replica) dialFrom(i int) func(context.Context, string) (net.Conn, error) {
+	origin := &net.TCPAddr{IP: net.IPv4(10, byte(i>>16), byte(i>>8), byte(i)), Port: 1024}
+	return func(ctx context.Context, _ string) (net.Conn, error) {
+		r.dialing.Lock()
+		defer r.dialing.Unlock()
+		r.origins <- origin
+		conn, err := r.listener.DialContext(ctx)
+		if err != nil {
+			<-r.origins
+		}
+		return conn, err
+	}
+}
+
+func (r *replica) dial(ctx context.Context, address string) (net.Conn, error) {
+	conn, err := r.dialFrom(0)(ctx, address)
 	if cut := r.cut.Swap(0); cut > 0 && err == nil {
 		return &breaking{Conn: conn, left: cut}, nil
 	}
@@ -217,7 +256,12 @@ type client struct {
 
 func (r *replica) open(t testing.TB) *client {
 	t.Helper()
-	conn, err := grpc.NewClient("passthrough:///cp", grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(r.dial))
+	return openVia(t, r.dial)
+}
+
+func openVia(t testing.TB, dial func(context.Context, string) (net.Conn, error)) *client {
+	t.Helper()
+	conn, err := grpc.NewClient("passthrough:///cp", grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(dial))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"google.golang.org/grpc"
@@ -26,6 +27,7 @@ type Server struct {
 	cfg       Config
 	admission *admission
 	streams   *streams
+	door      *door
 	counters  counters
 }
 
@@ -35,7 +37,9 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{cfg: cfg, admission: newAdmission(cfg), streams: newStreams()}, nil
+	s := &Server{cfg: cfg, admission: newAdmission(cfg), streams: newStreams()}
+	s.door = newDoor(cfg, &s.counters)
+	return s, nil
 }
 
 // Register adds the DiscoveryService to a gRPC server that was made with
@@ -68,25 +72,44 @@ func (s *Server) Shutdown() { s.streams.shutdown() }
 
 // StreamDeltas serves one subscription.
 func (s *Server) StreamDeltas(stream rpc) error {
-	s.counters.streams.Add(1)
-	defer s.counters.streams.Add(-1)
+	defer s.door.leave()
+	if err := s.door.enter(stream.Context()); err != nil {
+		return err
+	}
 	session := newSession(s, stream)
 	go session.receive()
 	subscribe, err := session.first()
-	if err != nil {
+	if err == nil {
+		session.subscribed(subscribe, peerAddress(stream.Context()))
+		err = s.subscription(session, subscribe)
+	}
+	if errors.Is(err, errAged) {
+		s.counters.aged.Add(1)
+		return nil
+	}
+	if status.Code(err) == codes.InvalidArgument {
+		s.counters.invalid.Add(1)
+	}
+	return err
+}
+
+// subscription serves what was subscribed to, if it may be.
+func (s *Server) subscription(session *session, subscribe *discoveryv1.Subscribe) error {
+	ctx := session.stream.Context()
+	if err := s.authorize(ctx, subscribe.GetNode()); err != nil {
+		s.counters.unauthorized.Add(1)
 		return err
 	}
-	if err := s.authorize(stream.Context(), subscribe.GetNode()); err != nil {
-		return err
+	err := s.door.admit(subscribe.GetNode().GetId())
+	if err == nil {
+		err = s.fresh(ctx, subscribe.GetResume().GetSource())
 	}
-	if err := s.fresh(stream.Context(), subscribe.GetResume().GetSource()); err != nil {
-		return err
-	}
-	session.subscribed(subscribe, peerAddress(stream.Context()))
-	if !s.streams.join(session) {
+	if err == nil && !s.streams.join(session) {
 		return errShutdown
 	}
-	err = session.serve(subscribe.GetResume())
+	if err == nil {
+		err = session.serve(subscribe.GetResume())
+	}
 	session.close(err)
 	return err
 }

@@ -50,8 +50,12 @@ type session struct {
 	// byChange is set if the transaction was caused by a change.
 	byChange bool
 	heavy    bool
-	// admitted is set while the stream holds a slot for a full sync.
+	// admitted is set while the stream holds a slot for a full sync, which ends when
+	// slot says that a piece takes too long.
 	admitted bool
+	slot     *time.Timer
+	// aged is set once the stream is old enough to end.
+	aged bool
 
 	observer bool
 	acked    bool
@@ -73,6 +77,10 @@ func newSession(server *Server, stream rpc) *session {
 func (s *session) receive() {
 	for {
 		received, err := s.stream.Recv()
+		// A message beyond the limits is refused by grpc.
+		if status.Code(err) == codes.ResourceExhausted {
+			s.server.counters.oversized.Add(1)
+		}
 		select {
 		case s.requests <- request{received, err}:
 		case <-s.stream.Context().Done():
@@ -88,6 +96,25 @@ func (s *session) receive() {
 func (s *session) subscribed(subscribe *discoveryv1.Subscribe, peer string) {
 	s.node, s.peer = subscribe.GetNode(), peer
 	s.kinds = kindsOf(subscribe.GetKinds())
+}
+
+// errAged ends a stream that is old enough, without an error to the subscriber.
+var errAged = errors.New("the stream has reached its age: the subscriber comes back, here or elsewhere")
+
+// age returns after how long a stream ends.
+func (s *Server) age() time.Duration {
+	const spread = 0.1
+	return time.Duration(float64(s.cfg.StreamAge) * (1 + spread*(2*s.cfg.Random()-1)))
+}
+
+// refused shows at its node that a stream was not served.
+func (s *session) refused(err error) {
+	if s.committed > 0 || s.observer || status.Code(err) == codes.Canceled {
+		return
+	}
+	s.server.cfg.Nodes.Refused(nodes.Peer{
+		Node: s.node.GetId(), Address: s.peer, AgentVersion: s.node.GetAgentVersion(), Instance: s.node.GetInstance(),
+	}, reason(err))
 }
 
 // kick ends the session from outside.
@@ -107,15 +134,22 @@ func (s *session) serve(resume *discoveryv1.Resume) error {
 	}
 	s.deadline = time.NewTimer(cfg.AckTimeout)
 	defer s.deadline.Stop()
+	s.slot = time.NewTimer(cfg.SlotTimeout)
+	defer s.slot.Stop()
 	s.out = pieces{limit: cfg.PieceBytes, send: func(f *frame) error {
 		err := s.stream.SendMsg(f)
 		s.deadline.Reset(cfg.AckTimeout)
+		s.slot.Reset(cfg.SlotTimeout)
 		return err
 	}}
-	list := time.After(listAfter)
+	list, age := time.After(listAfter), time.NewTimer(s.server.age())
+	defer age.Stop()
 	for err := s.begin(tx); ; {
 		if err != nil {
 			return err
+		}
+		if s.aged && s.sending == nil && !s.awaiting && !s.observer {
+			return errAged
 		}
 		select {
 		case sent := <-s.sending:
@@ -128,6 +162,10 @@ func (s *session) serve(resume *discoveryv1.Resume) error {
 			s.resting = nil
 		case <-list:
 			s.list(false)
+		case <-s.slot.C:
+			s.dismiss()
+		case <-age.C:
+			s.aged = true
 		case <-s.deadline.C:
 			err = s.late()
 		case err = <-s.kicked:
@@ -160,6 +198,11 @@ func (s *session) answer(resume *discoveryv1.Resume) (transaction, error) {
 	tx, err := resumed(view, s.kinds, resume.GetDigests())
 	if err != nil {
 		return tx, status.Error(codes.InvalidArgument, err.Error())
+	}
+	if doubt := s.server.cfg.Doubt; doubt != nil && doubt(tx.held, tx.served) {
+		s.server.counters.doubted.Add(1)
+		return tx, status.Errorf(codes.Unavailable, "the node holds %d Services or more, and this control plane, since it has started, "+
+			"only about %d: the node keeps them until that is confirmed", tx.held, tx.served)
 	}
 	return tx, nil
 }
@@ -281,6 +324,7 @@ func (s *session) close(err error) {
 		s.server.counters.observers.Add(-1)
 	}
 	s.record.Close(reason(err))
+	s.refused(err)
 	if log := s.server.cfg.Logger; log.IsDebug() {
 		log.Debug("stream ended", "node", s.node.GetId(), "peer", s.peer, "reason", err)
 	}
@@ -289,6 +333,9 @@ func (s *session) close(err error) {
 // reason says for people why a stream ended.
 func reason(err error) string {
 	// gRPC ends a stream's context when the connection ends.
+	if errors.Is(err, errAged) {
+		return err.Error()
+	}
 	if errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled {
 		return "the subscriber's connection ended"
 	}

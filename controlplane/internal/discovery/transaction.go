@@ -20,6 +20,9 @@ type transaction struct {
 	entries iter.Seq[*snapshot.Entry]
 	// heavy is set if it carries much of the view: it has to be admitted.
 	heavy bool
+	// held and served are how many Services, at least, a subscriber that resumes holds,
+	// and how many by the same measure are in the view.
+	held, served int
 	// small is set if it is known to fit a piece.
 	small bool
 }
@@ -62,9 +65,33 @@ func resumed(view snapshot.View, of kinds, digests []*discoveryv1.KindDigest) (t
 		}
 		tx.resets = append(tx.resets, resets...)
 		tx.heavy = tx.heavy || heavy(kind, resets)
+		if kind == discoveryv1.Kind_KIND_SERVICE {
+			tx.held, tx.served = used(held), usedOf(ours, len(held))
+		}
 	}
 	tx.entries = inBuckets(view, tx.resets)
 	return tx, nil
+}
+
+// used counts the buckets of a digest that are not empty. That is how many resources
+// there are if they are few, and less than that if they are many.
+func used(digest resource.Digest) int {
+	count := 0
+	for _, bucket := range digest {
+		if bucket != 0 {
+			count++
+		}
+	}
+	return count
+}
+
+// usedOf does the same for a digest of so many buckets.
+func usedOf(digest resource.Digest, buckets int) int {
+	folded, err := digest.Fold(buckets)
+	if err != nil {
+		return used(digest)
+	}
+	return used(folded)
 }
 
 func whole(kind discoveryv1.Kind) *discoveryv1.ResetBucket {

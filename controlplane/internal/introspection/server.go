@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
+	"github.com/portolan-net/portolan/controlplane/internal/brake"
 	"github.com/portolan-net/portolan/controlplane/internal/model"
 	"github.com/portolan-net/portolan/controlplane/internal/nodes"
 	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
@@ -43,6 +45,9 @@ type Config struct {
 	Nodes     *nodes.Registry
 	Cluster   Cluster
 	Explainer Explainer
+	// Held returns the removals that are held back.
+	Held func() brake.State
+	Now  func() time.Time
 }
 
 // Server is the IntrospectionService.
@@ -66,7 +71,7 @@ func (s *Server) ListNodes(_ context.Context, request *introspectionv1.ListNodes
 	for _, node := range s.nodes() {
 		state := node.State(response.GetRevision())
 		if wanted := request.GetStates(); len(wanted) == 0 || slices.Contains(wanted, state) {
-			response.Nodes = append(response.Nodes, nodeStatus(&node, response.GetRevision()))
+			response.Nodes = append(response.Nodes, nodeStatus(&node, response.GetRevision(), s.cfg.Now()))
 		}
 	}
 	return response, nil
@@ -145,7 +150,7 @@ func (s *Server) ExplainService(_ context.Context, request *introspectionv1.Expl
 		return nil, withStatus(err)
 	}
 	if node, ok := s.cfg.Nodes.Get(request.GetNode()); ok {
-		response.Node = nodeStatus(&node, response.GetRevision())
+		response.Node = nodeStatus(&node, response.GetRevision(), s.cfg.Now())
 	}
 	return response, nil
 }
@@ -159,6 +164,7 @@ func (s *Server) ListProblems(context.Context, *introspectionv1.ListProblemsRequ
 			Object: p.Object, Field: p.Field, Value: p.Value, Message: p.Message,
 		})
 	}
+	response.Brake = brakeOf(s.cfg.Held())
 	if len(response.Problems) == 0 && s.cfg.Snapshots.Current() == nil {
 		return nil, errUnsynced
 	}

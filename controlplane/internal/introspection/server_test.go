@@ -16,9 +16,11 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
+	"github.com/portolan-net/portolan/controlplane/internal/brake"
 	"github.com/portolan-net/portolan/controlplane/internal/compile"
 	"github.com/portolan-net/portolan/controlplane/internal/model"
 	"github.com/portolan-net/portolan/controlplane/internal/nodes"
@@ -30,6 +32,7 @@ type fixture struct {
 	store    *snapshot.Store
 	nodes    *nodes.Registry
 	explains error
+	held     brake.State
 }
 
 func (f *fixture) Nodes() []*model.Node {
@@ -55,7 +58,7 @@ func newFixture(t *testing.T) *fixture {
 	f := &fixture{store: snapshot.NewStore(time.Now), nodes: nodes.NewRegistry(nodes.Config{Now: time.Now})}
 	listener := bufconn.Listen(1 << 16)
 	server := grpc.NewServer()
-	Register(server, New(Config{Snapshots: f.store, Nodes: f.nodes, Cluster: f, Explainer: f}))
+	Register(server, New(Config{Snapshots: f.store, Nodes: f.nodes, Cluster: f, Explainer: f, Held: func() brake.State { return f.held }, Now: time.Now}))
 	go func() { _ = server.Serve(listener) }()
 	conn, err := grpc.NewClient("passthrough:///cp", grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
@@ -254,7 +257,7 @@ func (well) Problems() []model.Problem { return nil }
 
 func TestThatThereAreNoProblemsIsSaidOnlyOnceEverythingIsRead(t *testing.T) {
 	f := newFixture(t)
-	server := New(Config{Snapshots: f.store, Nodes: f.nodes, Cluster: well{f}, Explainer: f})
+	server := New(Config{Snapshots: f.store, Nodes: f.nodes, Cluster: well{f}, Explainer: f, Held: func() brake.State { return f.held }, Now: time.Now})
 	if _, err := server.ListProblems(t.Context(), &introspectionv1.ListProblemsRequest{}); status.Code(err) != codes.Unavailable {
 		t.Errorf("error %v, want Unavailable", err)
 	}
@@ -274,6 +277,16 @@ func TestProblemsAreListed(t *testing.T) {
 	}
 }
 
+func TestWhatIsHeldBackIsToldWithTheProblems(t *testing.T) {
+	f := newFixture(t)
+	f.held = brake.State{Held: []model.Key{{Namespace: "d", Name: "a"}, {Namespace: "d", Name: "b"}}, Of: 3, Since: time.Unix(1_700_000_000, 0)}
+	got, err := f.ListProblems(t.Context(), &introspectionv1.ListProblemsRequest{})
+	want := &introspectionv1.Brake{Services: []string{"d/a", "d/b"}, Served: 3, Since: &timestamppb.Timestamp{Seconds: 1_700_000_000}}
+	if diff := cmp.Diff(want, got.GetBrake(), protocmp.Transform()); diff != "" || err != nil {
+		t.Errorf("%v: %s", err, diff)
+	}
+}
+
 func TestANodeWithoutAgentIsListedToo(t *testing.T) {
 	f := newFixture(t)
 	f.fill(t)
@@ -285,5 +298,22 @@ func TestANodeWithoutAgentIsListedToo(t *testing.T) {
 		if node.GetState() != introspectionv1.SyncState_SYNC_STATE_DISCONNECTED || node.GetLastError() != neverConnected {
 			t.Errorf("got %v", node)
 		}
+	}
+}
+
+func TestARefusedStreamIsToldOfAConnectedNodeForAWhile(t *testing.T) {
+	f, now := newFixture(t), time.Unix(1_700_000_000, 0)
+	f.fill(t)
+	server := New(Config{Snapshots: f.store, Nodes: f.nodes, Cluster: f, Explainer: f, Held: func() brake.State { return f.held }, Now: func() time.Time { return now }})
+	f.nodes = nodes.NewRegistry(nodes.Config{Now: func() time.Time { return now }})
+	server.cfg.Nodes = f.nodes
+	f.nodes.Connect(nodes.Peer{Node: "node-1"})
+	f.nodes.Refused(nodes.Peer{Node: "node-1"}, "too fast")
+	for _, want := range []string{"another stream was refused: too fast", ""} {
+		all, err := server.ListNodes(t.Context(), &introspectionv1.ListNodesRequest{})
+		if err != nil || all.GetNodes()[0].GetLastError() != want {
+			t.Errorf("got %q, %v", all.GetNodes()[0].GetLastError(), err)
+		}
+		now = now.Add(refusedFor)
 	}
 }

@@ -30,6 +30,9 @@ type Config struct {
 	Rand io.Reader
 }
 
+// IDSize is how many random bytes a source reads.
+const IDSize = 8
+
 // Source reads manifests. It is not safe for concurrent use.
 type Source struct {
 	path    string
@@ -51,7 +54,7 @@ type Source struct {
 
 // New returns a source; nothing is read yet.
 func New(cfg Config) (*Source, error) {
-	var random [8]byte
+	var random [IDSize]byte
 	if _, err := io.ReadFull(cfg.Rand, random[:]); err != nil {
 		return nil, fmt.Errorf("making an id for the manifests in %s: %w", cfg.Path, err)
 	}

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
+	"github.com/portolan-net/portolan/controlplane/internal/brake"
 	"github.com/portolan-net/portolan/controlplane/internal/cluster"
 	"github.com/portolan-net/portolan/controlplane/internal/discovery"
 	"github.com/portolan-net/portolan/controlplane/internal/events"
@@ -34,7 +35,9 @@ type Config struct {
 	// Stats is asked at each scrape.
 	Stats func() discovery.Stats
 	// Events is asked at each scrape.
-	Events  func() events.Stats
+	Events func() events.Stats
+	// Held is asked at each scrape.
+	Held    func() brake.State
 	Version string
 }
 
@@ -121,12 +124,15 @@ var (
 	fullDesc      = prometheus.NewDesc("portolan_full_syncs_total", "Views sent whole.", nil, nil)
 	mismatchDesc  = prometheus.NewDesc("portolan_digest_mismatches_total", "Acknowledgements whose digest was not ours.", nil, nil)
 	eventsDesc    = prometheus.NewDesc("portolan_controlplane_events_total", "Kubernetes Events by what became of them: written, repeated (counted with one that is there), dropped (beyond the bounds, or of objects that are gone) or failed.", []string{"result"}, nil)
+	endedDesc     = prometheus.NewDesc("portolan_controlplane_streams_ended_total", "Streams that were refused or ended, by reason.", []string{"reason"}, nil)
+	brakeDesc     = prometheus.NewDesc("portolan_controlplane_brake", "1 while a mass deletion of Services is held back, or nodes are that would lose most of theirs.", nil, nil)
+	heldDesc      = prometheus.NewDesc("portolan_controlplane_held_removals", "Services that the source has no more and that nodes keep, because a mass deletion is held back.", nil, nil)
 	refusedDesc   = prometheus.NewDesc("portolan_refused_streams_total", "Streams that were sent away because too many nodes were being synced.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (n *now) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{revisionDesc, resourcesDesc, problemsDesc, troubledDesc, nodesDesc, streamsDesc, sentDesc, bytesDesc, fullDesc, mismatchDesc, eventsDesc, refusedDesc} {
+	for _, d := range []*prometheus.Desc{revisionDesc, resourcesDesc, problemsDesc, troubledDesc, nodesDesc, streamsDesc, sentDesc, bytesDesc, fullDesc, mismatchDesc, eventsDesc, endedDesc, brakeDesc, heldDesc, refusedDesc} {
 		ch <- d
 	}
 }
@@ -145,6 +151,9 @@ func (n *now) Collect(ch chan<- prometheus.Metric) {
 	for reason, count := range troubled(problems) {
 		to.gauge(troubledDesc, count, reason.String())
 	}
+	held := n.cfg.Held()
+	to.gauge(brakeDesc, flag(held.On()))
+	to.gauge(heldDesc, len(held.Held))
 	states := n.cfg.Nodes.Count(revision)
 	for number, name := range introspectionv1.SyncState_name {
 		if number != 0 {
@@ -163,11 +172,23 @@ func (n *now) collectSaid(to sink) {
 	to.counter(fullDesc, stats.FullSyncs)
 	to.counter(mismatchDesc, stats.DigestMismatches)
 	to.counter(refusedDesc, stats.Refused)
+	for reason, count := range ended(stats) {
+		to.counter(endedDesc, count, reason)
+	}
 	said := n.cfg.Events()
 	to.counter(eventsDesc, said.Written, "written")
 	to.counter(eventsDesc, said.Repeated, "repeated")
 	to.counter(eventsDesc, said.Dropped, "dropped")
 	to.counter(eventsDesc, said.Failed, "failed")
+}
+
+// ended counts streams by why they were refused or ended.
+func ended(stats discovery.Stats) map[string]uint64 {
+	return map[string]uint64{
+		"full_syncs": stats.Refused, "max_streams": stats.Overfull, "peer_rate": stats.PeerLimited, "node_rate": stats.NodeLimited,
+		"held_back": stats.Doubted, "unauthorized": stats.Unauthorized, "invalid": stats.Invalid, "oversized": stats.Oversized,
+		"ack_timeout": stats.AckTimeouts, "takeover": stats.Takeovers, "digest_mismatch": stats.DigestMismatches, "age": stats.Aged,
+	}
 }
 
 // sink takes metrics that are made for one scrape.
@@ -179,6 +200,13 @@ func (s sink) gauge(d *prometheus.Desc, v int, labels ...string) {
 
 func (s sink) counter(d *prometheus.Desc, v uint64, labels ...string) {
 	s <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+}
+
+func flag(set bool) int {
+	if set {
+		return 1
+	}
+	return 0
 }
 
 // troubled counts objects by the reasons of their problems.

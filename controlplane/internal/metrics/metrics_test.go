@@ -1,8 +1,10 @@
 package metrics
 
 import (
+	"reflect"
 	"testing"
 
+	"github.com/portolan-net/portolan/controlplane/internal/discovery"
 	"github.com/portolan-net/portolan/controlplane/internal/model"
 )
 
@@ -11,7 +13,7 @@ func TestObjectsAreCountedByReasonAndNotByProblem(t *testing.T) {
 		{Object: "Service demo/a", Field: "spec.externalIPs[0]"}, {Object: "Service demo/a", Field: "spec.externalIPs[1]"},
 		{Object: "Service demo/a", Reason: model.Exceeded}, {Object: "Service demo/b", Reason: model.Exceeded},
 	})
-	want := map[model.Reason]int{model.Invalid: 1, model.Conflict: 0, model.Exceeded: 2}
+	want := map[model.Reason]int{model.Invalid: 1, model.Conflict: 0, model.Exceeded: 2, model.Held: 0}
 	for reason, count := range want {
 		if got[reason] != count {
 			t.Errorf("%s: %d objects, want %d", reason, got[reason], count)
@@ -19,5 +21,25 @@ func TestObjectsAreCountedByReasonAndNotByProblem(t *testing.T) {
 	}
 	if len(got) != len(want) {
 		t.Errorf("got %v: a reason without objects is 0 and not absent", got)
+	}
+}
+
+// TestEachWayInWhichAStreamEndsIsCounted by a label of its own.
+func TestEachWayInWhichAStreamEndsIsCounted(t *testing.T) {
+	for _, field := range []string{
+		"Refused", "Overfull", "PeerLimited", "NodeLimited", "Doubted", "Unauthorized", "Invalid", "Oversized", "AckTimeouts", "Takeovers",
+		"DigestMismatches", "Aged",
+	} {
+		var stats discovery.Stats
+		reflect.ValueOf(&stats).Elem().FieldByName(field).SetUint(7)
+		count := 0
+		for _, value := range ended(stats) {
+			if value == 7 {
+				count++
+			}
+		}
+		if count != 1 {
+			t.Errorf("%s is exported %d times", field, count)
+		}
 	}
 }

@@ -197,13 +197,15 @@ const (
 	Conflict
 	// Exceeded is a budget that is exceeded.
 	Exceeded
+	// Held is a change that waits.
+	Held
 )
 
 // Reasons are all kinds of problems.
-var Reasons = []Reason{Invalid, Conflict, Exceeded}
+var Reasons = []Reason{Invalid, Conflict, Exceeded, Held}
 
 // String returns the reason as a metric's label has it.
-func (r Reason) String() string { return [...]string{"invalid", "conflict", "budget"}[r] }
+func (r Reason) String() string { return [...]string{"invalid", "conflict", "budget", "held"}[r] }
 
 // String returns the problem in one line for a person.
 func (p Problem) String() string { return p.Object + ": " + p.Detail() }

@@ -81,9 +81,33 @@ func (r *Registry) Connect(peer Peer) *Connection {
 		FullSyncs: old.FullSyncs, DigestMismatches: old.DigestMismatches,
 		// Until its first word, so that what it has said before is no news.
 		Rejected: old.Rejected, Warnings: old.Warnings,
+		Refused: old.Refused, RefusedAt: old.RefusedAt,
 	}
 	at.owner = &Connection{registry: r, record: at, started: old.Instance != peer.Instance || old.ConnectedAt.IsZero()}
 	return at.owner
+}
+
+// Refused records that a stream that named a node was not served. If the node has
+// another one, that goes on.
+func (r *Registry) Refused(peer Peer, reason string) {
+	peer.AgentVersion, peer.Instance = bounded(peer.AgentVersion), bounded(peer.Instance)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at := r.byName[peer.Node]
+	if at == nil {
+		at = &record{status: Status{Peer: peer}}
+		r.byName[peer.Node] = at
+	}
+	at.status.Refused, at.status.RefusedAt = bounded(reason), r.cfg.Now()
+	if at.status.Connected {
+		return
+	}
+	at.status.LastError = at.status.Refused
+	at.status.DisconnectedAt = at.status.RefusedAt
+	if at.element != nil {
+		r.gone.Remove(at.element)
+	}
+	r.disconnect(at)
 }
 
 // Get returns the status of a node.

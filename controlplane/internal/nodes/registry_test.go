@@ -209,3 +209,32 @@ func TestAnObserversConnectionReportsNothing(*testing.T) {
 	c.Acked(Ack{})
 	c.Close("bye")
 }
+
+func TestARefusedStreamIsToldOfItsNode(t *testing.T) {
+	r, c := newRegistry(Config{Max: 2})
+	r.Refused(Peer{Node: "n", Address: "10.0.0.1:1", Instance: "1"}, "too many")
+	if s, _ := r.Get("n"); s.Connected || s.LastError != "too many" || s.Address != "10.0.0.1:1" || s.DisconnectedAt != c.now {
+		t.Errorf("a node that never had a stream: %+v", s)
+	}
+	connection := r.Connect(Peer{Node: "n", Instance: "1"})
+	if !connection.Started() {
+		t.Error("an agent that was only refused before is not told as started")
+	}
+	r.Refused(Peer{Node: "n"}, strings.Repeat("r", 1<<12))
+	if s, _ := r.Get("n"); !s.Connected || s.LastError != "" || len(s.Refused) > 1100 || s.RefusedAt != c.now || s.Instance != "1" {
+		t.Errorf("a node that has a stream: %+v", s)
+	}
+	connection.Close("bye")
+	for range 100 {
+		r.Refused(Peer{Node: "n"}, "again")
+	}
+	if s, _ := r.Get("n"); s.LastError != "again" || r.gone.Len() != 1 {
+		t.Errorf("a node that had a stream: %+v, %d are gone", s, r.gone.Len())
+	}
+	for i := range 100 {
+		r.Refused(Peer{Node: fmt.Sprint(i)}, "no")
+	}
+	if all := r.List(); len(all) != 2 {
+		t.Errorf("%d nodes are remembered", len(all))
+	}
+}

@@ -31,6 +31,10 @@ type Status struct {
 	// LastError is why the last transaction was not applied or, of a node that is
 	// not connected, why its stream ended.
 	LastError string
+	// Refused is why a stream that named the node was not served, and RefusedAt when
+	// that was last.
+	Refused   string
+	RefusedAt time.Time
 	// Failed is set if the last transaction was not applied as a whole.
 	Failed bool
 	// Diverged is set from a digest mismatch to the next matching digest.

@@ -17,16 +17,26 @@ const DefaultMaxServiceEndpoints = 50_000
 
 // service compiles a Service. One that is beyond the budget keeps what it has in the
 // snapshot, because the work and the memory of all nodes are at stake, not its own.
-func (d *Driver) service(tx *snapshot.Tx, key model.Key) {
-	service, slices := d.Cluster.Service(key)
+func (d *Driver) service(tx *snapshot.Tx, key model.Key, o object) {
 	owner := "service/" + key.String()
-	count := compile.Endpoints(service, slices)
+	count := compile.Endpoints(o.service, o.slices)
 	if count > d.MaxServiceEndpoints {
 		d.exceeded(key, count, tx.Owns(owner))
 		return
 	}
 	d.withinBudget(key)
-	d.replace(tx, owner, compile.Service(d.Settings.Allow(service), slices))
+	if !d.replace(tx, owner, compile.Service(d.Settings.Allow(o.service), o.slices)) {
+		return
+	}
+	if o.service == nil {
+		delete(d.served, key)
+		return
+	}
+	o.since = d.begun
+	if last, served := d.served[key]; served {
+		o.since = last.since
+	}
+	d.served[key] = o
 }
 
 // exceeded records a Service that is beyond the budget. It is logged once, and not

@@ -6,10 +6,12 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/portolan-net/portolan/controlplane/internal/brake"
 	"github.com/portolan-net/portolan/controlplane/internal/cluster"
 	"github.com/portolan-net/portolan/controlplane/internal/compile"
 	"github.com/portolan-net/portolan/controlplane/internal/model"
@@ -34,6 +36,12 @@ type Config struct {
 	Logger              hclog.Logger
 	// Observe is told of each round that made a snapshot; may be nil.
 	Observe func(Result)
+	// Brake says what is a mass deletion of Services, which is held back. The zero
+	// value holds nothing back.
+	Brake brake.Limits
+	// List returns the Services that the source has, read anew and as a whole. It
+	// confirms a deletion that is held back; if it is nil only Release does.
+	List func(context.Context) ([]model.Key, error)
 }
 
 // Result describes a round that made a snapshot.
@@ -54,6 +62,13 @@ type Driver struct {
 	started bool
 	// over has the Services that are beyond the budget.
 	over map[model.Key]bool
+	// served is what the Services in the snapshot were compiled from.
+	served map[model.Key]object
+	// begun is when the round began.
+	begun time.Time
+	// hold has the removals that wait; braked is set while there are any.
+	hold   *hold
+	braked bool
 	// settings are those that are wanted; Settings those that were compiled with last.
 	settings *settings
 }
@@ -61,18 +76,27 @@ type Driver struct {
 // New returns a driver.
 func New(config Config) *Driver {
 	config.MaxServiceEndpoints = cmp.Or(config.MaxServiceEndpoints, DefaultMaxServiceEndpoints)
-	return &Driver{Config: config, over: map[model.Key]bool{}, settings: newSettings(config.Settings)}
+	return &Driver{
+		Config: config, over: map[model.Key]bool{}, served: map[model.Key]object{},
+		hold: newHold(config.Brake), settings: newSettings(config.Settings),
+	}
 }
 
 // Run compiles until the context ends. Nothing is committed before the source has
 // delivered everything once, so an unsynced control plane serves nothing.
 func (d *Driver) Run(ctx context.Context) error {
+	var confirming sync.WaitGroup
+	defer confirming.Wait()
+	if d.List != nil {
+		confirming.Go(func() { d.confirm(ctx) })
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-d.Cluster.Changed():
 		case <-d.settings.changed:
+		case <-d.hold.released:
 		}
 		begun := time.Now()
 		d.Round()
@@ -107,9 +131,11 @@ func (d *Driver) Round() {
 	if !d.pending.Synced {
 		return
 	}
+	d.begun = begun
+	objects := d.objects(begun)
 	tx := d.Snapshots.Begin()
-	for key := range d.pending.Services {
-		d.service(tx, key)
+	for key, o := range objects {
+		d.service(tx, key, o)
 	}
 	for name := range d.pending.Nodes {
 		d.replace(tx, "node/"+name, compile.Node(d.Cluster.Node(name), d.Settings))
@@ -118,14 +144,17 @@ func (d *Driver) Round() {
 		d.replace(tx, "cluster", compile.Cluster(d.Cluster.ServiceCIDRs()))
 	}
 	now, changed := tx.Commit(d.pending.Version)
-	d.report(now, Result{Revision: now.Revision, Services: len(d.pending.Services), Resources: changed, Duration: time.Since(begun)})
+	d.report(now, Result{Revision: now.Revision, Services: len(objects), Resources: changed, Duration: time.Since(begun)})
 	d.pending, d.started = cluster.Changes{Synced: true}, true
 }
 
-func (d *Driver) replace(tx *snapshot.Tx, owner string, resources []snapshot.Scoped) {
+// replace tells whether it did.
+func (d *Driver) replace(tx *snapshot.Tx, owner string, resources []snapshot.Scoped) bool {
 	if err := tx.Replace(owner, resources); err != nil {
 		d.Logger.Error("cannot encode what was compiled; the last good state stays in force", "of", owner, "error", err)
+		return false
 	}
+	return true
 }
 
 func (d *Driver) report(now *snapshot.Snapshot, result Result) {

@@ -64,4 +64,7 @@ func (d *Driver) configure() {
 	for _, key := range d.Cluster.Services() {
 		d.pending.Services[key] = struct{}{}
 	}
+	for key := range d.served {
+		d.pending.Services[key] = struct{}{}
+	}
 }

@@ -1012,8 +1012,10 @@ func (*ListProblemsRequest) Descriptor() ([]byte, []int) {
 }
 
 type ListProblemsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Problems      []*Problem             `protobuf:"bytes,1,rep,name=problems,proto3" json:"problems,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Problems []*Problem             `protobuf:"bytes,1,rep,name=problems,proto3" json:"problems,omitempty"`
+	// A mass deletion that is held back; absent if none is.
+	Brake         *Brake `protobuf:"bytes,2,opt,name=brake,proto3" json:"brake,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1055,6 +1057,86 @@ func (x *ListProblemsResponse) GetProblems() []*Problem {
 	return nil
 }
 
+func (x *ListProblemsResponse) GetBrake() *Brake {
+	if x != nil {
+		return x.Brake
+	}
+	return nil
+}
+
+// Brake is a mass deletion of Services that is held back: nodes keep them.
+type Brake struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The Services ("namespace/name") whose removal waits.
+	Services []string `protobuf:"bytes,1,rep,name=services,proto3" json:"services,omitempty"`
+	// How many Services were served before the deletion began.
+	Served uint32                 `protobuf:"varint,2,opt,name=served,proto3" json:"served,omitempty"`
+	Since  *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	// How many Services, at least, nodes hold that are not brought up to date, because
+	// far fewer are there since this control plane has started; 0 if all nodes are.
+	HeldByNodes   uint32 `protobuf:"varint,4,opt,name=held_by_nodes,json=heldByNodes,proto3" json:"held_by_nodes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Brake) Reset() {
+	*x = Brake{}
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Brake) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Brake) ProtoMessage() {}
+
+func (x *Brake) ProtoReflect() protoreflect.Message {
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Brake.ProtoReflect.Descriptor instead.
+func (*Brake) Descriptor() ([]byte, []int) {
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Brake) GetServices() []string {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
+func (x *Brake) GetServed() uint32 {
+	if x != nil {
+		return x.Served
+	}
+	return 0
+}
+
+func (x *Brake) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Brake) GetHeldByNodes() uint32 {
+	if x != nil {
+		return x.HeldByNodes
+	}
+	return 0
+}
+
 // Problem is an object, or a part of one, that is not in force.
 type Problem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1072,7 +1154,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[13]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1084,7 +1166,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[13]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1097,7 +1179,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{13}
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Problem) GetObject() string {
@@ -1218,9 +1300,15 @@ const file_portolan_introspection_v1_introspection_proto_rawDesc = "" +
 	"\acluster\x18\x06 \x01(\bR\acluster\x12\x14\n" +
 	"\x05local\x18\a \x01(\bR\x05local\x12\x16\n" +
 	"\x06reason\x18\b \x01(\tR\x06reason\"\x15\n" +
-	"\x13ListProblemsRequest\"V\n" +
+	"\x13ListProblemsRequest\"\x8e\x01\n" +
 	"\x14ListProblemsResponse\x12>\n" +
-	"\bproblems\x18\x01 \x03(\v2\".portolan.introspection.v1.ProblemR\bproblems\"\x99\x01\n" +
+	"\bproblems\x18\x01 \x03(\v2\".portolan.introspection.v1.ProblemR\bproblems\x126\n" +
+	"\x05brake\x18\x02 \x01(\v2 .portolan.introspection.v1.BrakeR\x05brake\"\x91\x01\n" +
+	"\x05Brake\x12\x1a\n" +
+	"\bservices\x18\x01 \x03(\tR\bservices\x12\x16\n" +
+	"\x06served\x18\x02 \x01(\rR\x06served\x120\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\"\n" +
+	"\rheld_by_nodes\x18\x04 \x01(\rR\vheldByNodes\"\x99\x01\n" +
 	"\aProblem\x12\x16\n" +
 	"\x06object\x18\x01 \x01(\tR\x06object\x12\x14\n" +
 	"\x05field\x18\x02 \x01(\tR\x05field\x12\x14\n" +
@@ -1254,7 +1342,7 @@ func file_portolan_introspection_v1_introspection_proto_rawDescGZIP() []byte {
 }
 
 var file_portolan_introspection_v1_introspection_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_portolan_introspection_v1_introspection_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_portolan_introspection_v1_introspection_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_portolan_introspection_v1_introspection_proto_goTypes = []any{
 	(SyncState)(0),                 // 0: portolan.introspection.v1.SyncState
 	(*ListNodesRequest)(nil),       // 1: portolan.introspection.v1.ListNodesRequest
@@ -1270,51 +1358,54 @@ var file_portolan_introspection_v1_introspection_proto_goTypes = []any{
 	(*Candidate)(nil),              // 11: portolan.introspection.v1.Candidate
 	(*ListProblemsRequest)(nil),    // 12: portolan.introspection.v1.ListProblemsRequest
 	(*ListProblemsResponse)(nil),   // 13: portolan.introspection.v1.ListProblemsResponse
-	(*Problem)(nil),                // 14: portolan.introspection.v1.Problem
-	(*timestamppb.Timestamp)(nil),  // 15: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 16: google.protobuf.Duration
-	(*v1.RejectedResource)(nil),    // 17: portolan.discovery.v1.RejectedResource
-	(*v1.Warning)(nil),             // 18: portolan.discovery.v1.Warning
-	(*v1.NodeConfig)(nil),          // 19: portolan.discovery.v1.NodeConfig
-	(*v1.ClusterConfig)(nil),       // 20: portolan.discovery.v1.ClusterConfig
-	(*v1.Service)(nil),             // 21: portolan.discovery.v1.Service
-	(v1.Protocol)(0),               // 22: portolan.discovery.v1.Protocol
+	(*Brake)(nil),                  // 14: portolan.introspection.v1.Brake
+	(*Problem)(nil),                // 15: portolan.introspection.v1.Problem
+	(*timestamppb.Timestamp)(nil),  // 16: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 17: google.protobuf.Duration
+	(*v1.RejectedResource)(nil),    // 18: portolan.discovery.v1.RejectedResource
+	(*v1.Warning)(nil),             // 19: portolan.discovery.v1.Warning
+	(*v1.NodeConfig)(nil),          // 20: portolan.discovery.v1.NodeConfig
+	(*v1.ClusterConfig)(nil),       // 21: portolan.discovery.v1.ClusterConfig
+	(*v1.Service)(nil),             // 22: portolan.discovery.v1.Service
+	(v1.Protocol)(0),               // 23: portolan.discovery.v1.Protocol
 }
 var file_portolan_introspection_v1_introspection_proto_depIdxs = []int32{
 	0,  // 0: portolan.introspection.v1.ListNodesRequest.states:type_name -> portolan.introspection.v1.SyncState
 	3,  // 1: portolan.introspection.v1.ListNodesResponse.nodes:type_name -> portolan.introspection.v1.NodeStatus
 	0,  // 2: portolan.introspection.v1.NodeStatus.state:type_name -> portolan.introspection.v1.SyncState
-	15, // 3: portolan.introspection.v1.NodeStatus.connected_at:type_name -> google.protobuf.Timestamp
-	15, // 4: portolan.introspection.v1.NodeStatus.acked_at:type_name -> google.protobuf.Timestamp
-	16, // 5: portolan.introspection.v1.NodeStatus.apply_duration:type_name -> google.protobuf.Duration
-	17, // 6: portolan.introspection.v1.NodeStatus.rejected:type_name -> portolan.discovery.v1.RejectedResource
-	18, // 7: portolan.introspection.v1.NodeStatus.warnings:type_name -> portolan.discovery.v1.Warning
+	16, // 3: portolan.introspection.v1.NodeStatus.connected_at:type_name -> google.protobuf.Timestamp
+	16, // 4: portolan.introspection.v1.NodeStatus.acked_at:type_name -> google.protobuf.Timestamp
+	17, // 5: portolan.introspection.v1.NodeStatus.apply_duration:type_name -> google.protobuf.Duration
+	18, // 6: portolan.introspection.v1.NodeStatus.rejected:type_name -> portolan.discovery.v1.RejectedResource
+	19, // 7: portolan.introspection.v1.NodeStatus.warnings:type_name -> portolan.discovery.v1.Warning
 	6,  // 8: portolan.introspection.v1.GetViewResponse.services:type_name -> portolan.introspection.v1.ServiceView
-	19, // 9: portolan.introspection.v1.GetViewResponse.node_config:type_name -> portolan.discovery.v1.NodeConfig
-	20, // 10: portolan.introspection.v1.GetViewResponse.cluster_config:type_name -> portolan.discovery.v1.ClusterConfig
-	21, // 11: portolan.introspection.v1.ServiceView.service:type_name -> portolan.discovery.v1.Service
+	20, // 9: portolan.introspection.v1.GetViewResponse.node_config:type_name -> portolan.discovery.v1.NodeConfig
+	21, // 10: portolan.introspection.v1.GetViewResponse.cluster_config:type_name -> portolan.discovery.v1.ClusterConfig
+	22, // 11: portolan.introspection.v1.ServiceView.service:type_name -> portolan.discovery.v1.Service
 	7,  // 12: portolan.introspection.v1.ServiceView.ports:type_name -> portolan.introspection.v1.PortView
-	22, // 13: portolan.introspection.v1.PortView.protocol:type_name -> portolan.discovery.v1.Protocol
+	23, // 13: portolan.introspection.v1.PortView.protocol:type_name -> portolan.discovery.v1.Protocol
 	6,  // 14: portolan.introspection.v1.ExplainServiceResponse.view:type_name -> portolan.introspection.v1.ServiceView
 	11, // 15: portolan.introspection.v1.ExplainServiceResponse.candidates:type_name -> portolan.introspection.v1.Candidate
 	3,  // 16: portolan.introspection.v1.ExplainServiceResponse.node:type_name -> portolan.introspection.v1.NodeStatus
 	10, // 17: portolan.introspection.v1.ExplainServiceResponse.traffic:type_name -> portolan.introspection.v1.Traffic
-	16, // 18: portolan.introspection.v1.Traffic.affinity:type_name -> google.protobuf.Duration
-	14, // 19: portolan.introspection.v1.ListProblemsResponse.problems:type_name -> portolan.introspection.v1.Problem
-	15, // 20: portolan.introspection.v1.Problem.since:type_name -> google.protobuf.Timestamp
-	1,  // 21: portolan.introspection.v1.IntrospectionService.ListNodes:input_type -> portolan.introspection.v1.ListNodesRequest
-	4,  // 22: portolan.introspection.v1.IntrospectionService.GetView:input_type -> portolan.introspection.v1.GetViewRequest
-	8,  // 23: portolan.introspection.v1.IntrospectionService.ExplainService:input_type -> portolan.introspection.v1.ExplainServiceRequest
-	12, // 24: portolan.introspection.v1.IntrospectionService.ListProblems:input_type -> portolan.introspection.v1.ListProblemsRequest
-	2,  // 25: portolan.introspection.v1.IntrospectionService.ListNodes:output_type -> portolan.introspection.v1.ListNodesResponse
-	5,  // 26: portolan.introspection.v1.IntrospectionService.GetView:output_type -> portolan.introspection.v1.GetViewResponse
-	9,  // 27: portolan.introspection.v1.IntrospectionService.ExplainService:output_type -> portolan.introspection.v1.ExplainServiceResponse
-	13, // 28: portolan.introspection.v1.IntrospectionService.ListProblems:output_type -> portolan.introspection.v1.ListProblemsResponse
-	25, // [25:29] is the sub-list for method output_type
-	21, // [21:25] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	17, // 18: portolan.introspection.v1.Traffic.affinity:type_name -> google.protobuf.Duration
+	15, // 19: portolan.introspection.v1.ListProblemsResponse.problems:type_name -> portolan.introspection.v1.Problem
+	14, // 20: portolan.introspection.v1.ListProblemsResponse.brake:type_name -> portolan.introspection.v1.Brake
+	16, // 21: portolan.introspection.v1.Brake.since:type_name -> google.protobuf.Timestamp
+	16, // 22: portolan.introspection.v1.Problem.since:type_name -> google.protobuf.Timestamp
+	1,  // 23: portolan.introspection.v1.IntrospectionService.ListNodes:input_type -> portolan.introspection.v1.ListNodesRequest
+	4,  // 24: portolan.introspection.v1.IntrospectionService.GetView:input_type -> portolan.introspection.v1.GetViewRequest
+	8,  // 25: portolan.introspection.v1.IntrospectionService.ExplainService:input_type -> portolan.introspection.v1.ExplainServiceRequest
+	12, // 26: portolan.introspection.v1.IntrospectionService.ListProblems:input_type -> portolan.introspection.v1.ListProblemsRequest
+	2,  // 27: portolan.introspection.v1.IntrospectionService.ListNodes:output_type -> portolan.introspection.v1.ListNodesResponse
+	5,  // 28: portolan.introspection.v1.IntrospectionService.GetView:output_type -> portolan.introspection.v1.GetViewResponse
+	9,  // 29: portolan.introspection.v1.IntrospectionService.ExplainService:output_type -> portolan.introspection.v1.ExplainServiceResponse
+	13, // 30: portolan.introspection.v1.IntrospectionService.ListProblems:output_type -> portolan.introspection.v1.ListProblemsResponse
+	27, // [27:31] is the sub-list for method output_type
+	23, // [23:27] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_portolan_introspection_v1_introspection_proto_init() }
@@ -1328,7 +1419,7 @@ func file_portolan_introspection_v1_introspection_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_portolan_introspection_v1_introspection_proto_rawDesc), len(file_portolan_introspection_v1_introspection_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,4 +1,4 @@
-// Package ask connects to a control plane's IntrospectionService, and says in one
+// Package ask connects to a control plane's admin address, and says in one
 // line what is wrong when that does not answer.
 package ask
 
@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
+	adminv1 "github.com/portolan-net/portolan/api/portolan/admin/v1"
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
 )
 
@@ -53,6 +54,7 @@ func (f *Flags) Register(flags *pflag.FlagSet) {
 // Client asks one control plane.
 type Client struct {
 	introspectionv1.IntrospectionServiceClient
+	adminv1.AdminServiceClient
 	server     string
 	connection *grpc.ClientConn
 
@@ -76,6 +78,7 @@ func (f *Flags) Connect() (*Client, error) {
 	}
 	client.connection = connection
 	client.IntrospectionServiceClient = introspectionv1.NewIntrospectionServiceClient(connection)
+	client.AdminServiceClient = adminv1.NewAdminServiceClient(connection)
 	return client, nil
 }
 

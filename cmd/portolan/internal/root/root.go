@@ -8,6 +8,7 @@ import (
 	"github.com/portolan-net/portolan/cmd/portolan/internal/demo"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/explain"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/get"
+	"github.com/portolan-net/portolan/cmd/portolan/internal/release"
 )
 
 // Command returns the command tree.
@@ -20,6 +21,6 @@ func Command() *cobra.Command {
   portolan get nodes
   portolan explain demo/web --node node-a`,
 	}
-	command.AddCommand(apply.Command(), get.Command(), explain.Command(), demo.Command())
+	command.AddCommand(apply.Command(), get.Command(), explain.Command(), release.Command(), demo.Command())
 	return command
 }

@@ -11,20 +11,24 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 
+	adminv1 "github.com/portolan-net/portolan/api/portolan/admin/v1"
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
 )
 
 // Answers are what the fake control plane answers; it keeps the last questions.
 type Answers struct {
 	introspectionv1.UnimplementedIntrospectionServiceServer
+	adminv1.UnimplementedAdminServiceServer
 	Nodes    *introspectionv1.ListNodesResponse
 	View     *introspectionv1.GetViewResponse
 	Explain  *introspectionv1.ExplainServiceResponse
 	Problems *introspectionv1.ListProblemsResponse
+	Release  *adminv1.ReleaseBrakeResponse
 	Err      error
 
 	AskedView    *introspectionv1.GetViewRequest
 	AskedExplain *introspectionv1.ExplainServiceRequest
+	AskedRelease *adminv1.ReleaseBrakeRequest
 }
 
 // ListNodes implements the service.
@@ -49,6 +53,12 @@ func (a *Answers) ListProblems(context.Context, *introspectionv1.ListProblemsReq
 	return a.Problems, a.Err
 }
 
+// ReleaseBrake implements the service.
+func (a *Answers) ReleaseBrake(_ context.Context, request *adminv1.ReleaseBrakeRequest) (*adminv1.ReleaseBrakeResponse, error) {
+	a.AskedRelease = request
+	return a.Release, a.Err
+}
+
 // Serve serves the answers until the test ends and returns where.
 func Serve(t *testing.T, answers *Answers) string {
 	t.Helper()
@@ -59,6 +69,7 @@ func Serve(t *testing.T, answers *Answers) string {
 	}
 	server := grpc.NewServer()
 	introspectionv1.RegisterIntrospectionServiceServer(server, answers)
+	adminv1.RegisterAdminServiceServer(server, answers)
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(server.Stop)
 	return "unix:" + path
