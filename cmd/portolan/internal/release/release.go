@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	adminv1 "github.com/portolan-net/portolan/api/portolan/admin/v1"
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
@@ -146,7 +147,4 @@ func some(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
 }
 
-func isTerminal() bool {
-	info, err := os.Stdin.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
+func isTerminal() bool { return term.IsTerminal(int(os.Stdin.Fd())) }
