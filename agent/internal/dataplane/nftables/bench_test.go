@@ -85,14 +85,27 @@ func openBench(b *testing.B) *Plane {
 	return open(b)[0]
 }
 
-func BenchmarkWholeLoad(b *testing.B) {
+// BenchmarkWholeLoad replaces everything, as the first agent of a node does, or one that
+// finds other rules than its own.
+func BenchmarkWholeLoad(b *testing.B) { benchmarkReplace(b, true) }
+
+// BenchmarkResync compares everything with what the kernel holds, and commits what
+// differs: nothing.
+func BenchmarkResync(b *testing.B) { benchmarkReplace(b, false) }
+
+func benchmarkReplace(b *testing.B, everything bool) {
 	for _, size := range []int{1000, 10_000} {
 		b.Run(fmt.Sprintf("services=%d", size), func(b *testing.B) {
 			plane, f := openBench(b), newFleet(size)
+			if err := plane.Replace(context.Background(), testSettings, f.table); err != nil {
+				b.Fatal(err)
+			}
 			begun := cpu()
 			for b.Loop() {
-				if err := plane.Replace(context.Background(), testSettings, f.table); err != nil {
-					b.Fatal(err)
+				plane.known = false
+				_, elements, err := plane.replace(testSettings, f.table, everything)
+				if err != nil || everything != (elements > 0) {
+					b.Fatal(elements, err)
 				}
 			}
 			b.ReportMetric(float64((cpu()-begun).Microseconds())/float64(b.N)/1000, "cpu-ms/op")

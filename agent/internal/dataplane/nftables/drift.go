@@ -188,11 +188,15 @@ func takeInventory(f *family) (inventory, error) {
 }
 
 // dump lists objects of one table: the attributes of each. The library lists rules
-// by chain and decodes their expressions, and does not know counts.
-func dump(f *family, message int, ofTable uint16, table string) ([]map[uint16][]byte, error) {
+// by chain and decodes their expressions, and does not know counts. More is what the
+// request says besides.
+func dump(f *family, message int, ofTable uint16, table string, more ...nl.NetlinkRequestData) ([]map[uint16][]byte, error) {
 	request := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_NFTABLES<<8|message, unix.NLM_F_DUMP)
 	request.AddData(&nl.Nfgenmsg{NfgenFamily: uint8(f.number), Version: nl.NFNETLINK_V0})
 	request.AddData(nl.NewRtAttr(int(ofTable), nl.ZeroTerminated(table)))
+	for _, data := range more {
+		request.AddData(data)
+	}
 	replies, err := request.Execute(unix.NETLINK_NETFILTER, 0)
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return nil, err

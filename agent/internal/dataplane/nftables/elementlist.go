@@ -99,20 +99,25 @@ func appendData(b []byte, kind uint16, value string) []byte {
 	return b
 }
 
-func (s setSpec) appendVerdict(b []byte, value string) []byte {
+// verdictCode returns the code of a verdict in its wire form.
+func (s setSpec) verdictCode(value string) string {
 	const nfDrop = 0
-	code, chain := int32(unix.NFT_GOTO), value
+	code := int32(unix.NFT_GOTO)
 	switch {
 	case value == dropVerdict:
-		code, chain = nfDrop, ""
+		code = nfDrop
 	case s.name == affinityTimeouts || s.name == localAffinityTimeouts:
 		code = unix.NFT_JUMP
 	}
+	return string(binary.BigEndian.AppendUint32(nil, uint32(code)))
+}
+
+func (s setSpec) appendVerdict(b []byte, value string) []byte {
 	b, data := beginNested(b, unix.NFTA_SET_ELEM_DATA)
 	b, verdict := beginNested(b, unix.NFTA_DATA_VERDICT)
-	b = appendAttribute(b, unix.NFTA_VERDICT_CODE, string(binary.BigEndian.AppendUint32(nil, uint32(code))))
-	if chain != "" {
-		b = appendText(b, unix.NFTA_VERDICT_CHAIN, chain)
+	b = appendAttribute(b, unix.NFTA_VERDICT_CODE, s.verdictCode(value))
+	if value != dropVerdict {
+		b = appendText(b, unix.NFTA_VERDICT_CHAIN, value)
 	}
 	endNested(b, verdict)
 	endNested(b, data)

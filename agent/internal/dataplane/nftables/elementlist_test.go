@@ -2,9 +2,9 @@ package nftables
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,38 +16,6 @@ import (
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 	"github.com/portolan-net/portolan/agent/internal/state"
 )
-
-// decoded reads a list's messages back; nil has no elements.
-func decoded(l *elementList) []element {
-	var list []element
-	if l == nil {
-		return nil
-	}
-	for _, buffer := range l.messages() {
-		for message := range messagesOf(buffer) {
-			for _, e := range attributesOf(attribute(message[headerLen+nfgenmsgLen:], unix.NFTA_SET_ELEM_LIST_ELEMENTS)) {
-				list = append(list, decodedElement(l.set, e))
-			}
-		}
-	}
-	return list
-}
-
-func decodedElement(set setSpec, e []byte) element {
-	data := attribute(e, unix.NFTA_SET_ELEM_DATA)
-	out := element{
-		set: set.name, key: string(attribute(attribute(e, unix.NFTA_SET_ELEM_KEY), unix.NFTA_DATA_VALUE)),
-		keyEnd: string(attribute(attribute(e, nftaSetElemKeyEnd), unix.NFTA_DATA_VALUE)),
-		value:  string(attribute(data, unix.NFTA_DATA_VALUE)),
-	}
-	if verdict := attribute(data, unix.NFTA_DATA_VERDICT); verdict != nil {
-		out.value = strings.TrimRight(string(attribute(verdict, unix.NFTA_VERDICT_CHAIN)), "\x00")
-		if binary.BigEndian.Uint32(attribute(verdict, unix.NFTA_VERDICT_CODE)) == 0 {
-			out.value = dropVerdict
-		}
-	}
-	return out
-}
 
 // drawElement draws an element of any set.
 func drawElement(t *rapid.T, f *family) (setSpec, element) {
@@ -157,7 +125,7 @@ func TestLongListsAreManyMessages(t *testing.T) {
 			messages++
 		}
 	}
-	if elements := decoded(list); len(elements) != count || elements[count-1] != slotElement(endpoints, k, count-1, backend) {
+	if elements := slices.Collect(list.elements()); len(elements) != count || elements[count-1] != slotElement(endpoints, k, count-1, backend) {
 		t.Errorf("%d elements, the last %+v", len(elements), elements[len(elements)-1])
 	}
 	if messages < 30 || len(list.full) < 2 {

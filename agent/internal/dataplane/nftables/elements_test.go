@@ -16,13 +16,13 @@ import (
 type kernelMap map[string]string
 
 func (m kernelMap) commit(t *rapid.T, b *batch, set string) {
-	for _, e := range decoded(b.deleted[set]) {
+	for e := range b.deleted[set].elements() {
 		if _, ok := m[e.key]; !ok {
 			t.Fatalf("deletes slot %x, which is not there", e.key)
 		}
 		delete(m, e.key)
 	}
-	for _, e := range decoded(b.added[set]) {
+	for e := range b.added[set].elements() {
 		if _, ok := m[e.key]; ok {
 			t.Fatalf("adds slot %x, which is there", e.key)
 		}

@@ -110,10 +110,9 @@ func (p *Plane) transact(doing string, queue func(*transaction) error) error {
 		err = settled
 	}
 	if err == nil {
-		if len(tx.buffers) == 0 {
-			return nil
+		if len(tx.buffers) > 0 {
+			err = p.commit(tx)
 		}
-		err = p.commit(tx.buffers)
 	}
 	if err == nil {
 		tx.committed()
@@ -135,19 +134,23 @@ const attempts = 8
 var errDisturbed = errors.New("somebody else changed our rules meanwhile")
 
 // commit sends a transaction. A change is made only to what was there when it was
-// computed: if somebody else was quicker, a look must show that it was elsewhere.
-func (p *Plane) commit(buffers [][]byte) error {
+// computed: if somebody else was quicker, a look must show that it was elsewhere. A
+// replacement is made whatever there is, unless it was made for what was seen.
+func (p *Plane) commit(tx *transaction) error {
 	for range attempts {
 		expected := p.generations.current
 		if !p.known {
-			expected = 0 // A replacement, whatever there is.
+			expected = tx.seen
 		}
-		err := p.socket.commit(expected, buffers)
+		err := p.socket.commit(expected, tx.buffers)
 		if !errors.Is(err, unix.ERESTART) {
 			if err == nil {
 				p.generations.committed()
 			}
 			return err
+		}
+		if !p.known {
+			return errDisturbed
 		}
 		switch disturbed, err := p.Disturbed(context.Background()); {
 		case err != nil:
@@ -156,7 +159,7 @@ func (p *Plane) commit(buffers [][]byte) error {
 			return errDisturbed
 		}
 	}
-	err := p.socket.commit(0, buffers)
+	err := p.socket.commit(0, tx.buffers)
 	p.generations.current = 0
 	return err
 }

@@ -76,7 +76,7 @@ func wantElements(plane planes, table *ruleset.Table) map[string]string {
 			}
 		}
 		for _, spec := range l.family.setSpecs() {
-			for _, e := range decoded(b.added[spec.name]) {
+			for e := range b.added[spec.name].elements() {
 				if !spec.interval {
 					want[fmt.Sprintf("%s %s %x", l.family, spec.name, e.key)] = fmt.Sprintf("%x", e.value)
 				}

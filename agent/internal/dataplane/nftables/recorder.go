@@ -62,6 +62,8 @@ type transaction struct {
 	// counted are by how many elements sets grow once it is committed: until then a look
 	// at the kernel must find what was there before.
 	counted []growth
+	// seen is the generation that was looked at to make a replacement; zero if nothing was.
+	seen uint32
 }
 
 type growth struct {

@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -29,26 +30,34 @@ func (p *Plane) Replace(_ context.Context, settings dataplane.Settings, content 
 		return nil
 	}
 	begun := time.Now()
-	next := p.family.whole(content)
-	next.digest ^= settingsDigest(settings)
-	if made := p.adoptWhole(settings, next); made != nil {
+	if made := p.adoptWhole(settings, content); made != nil {
 		p.loaded, p.known, p.begun = made, true, true
 		p.remember()
 		p.logger.Info("the kernel holds what it should already; nothing is changed", "family", p.family.name, "took", time.Since(begun))
 		return nil
 	}
-	var made *loaded
-	err := p.transact("replacing the nftables rules", func(tx *transaction) (err error) {
-		made, err = p.queueWhole(tx, settings, content, next)
-		return err
-	})
+	made, elements, err := p.replace(settings, content, false)
+	if errors.Is(err, errDisturbed) {
+		made, elements, err = p.replace(settings, content, true)
+	}
 	if err != nil {
 		return err
 	}
 	p.loaded, p.known, p.distrusted, p.begun = made, true, false, true
 	p.remember()
-	p.logger.Debug("replaced the rules", "family", p.family.name, "took", time.Since(begun))
+	p.logger.Debug("replaced the rules", "family", p.family.name, "elements", elements, "took", time.Since(begun))
 	return nil
+}
+
+// replace commits the content, by what differs from the kernel's if that is little and
+// not unless everything is asked for. It returns how many elements it sent.
+func (p *Plane) replace(settings dataplane.Settings, content dataplane.Content, everything bool) (made *loaded, elements int, err error) {
+	next := p.wanted(settings, content)
+	err = p.transact("replacing the nftables rules", func(tx *transaction) (err error) {
+		made, elements, err = p.queueWhole(tx, settings, content, next, everything)
+		return err
+	})
+	return made, elements, err
 }
 
 // settingsDigest is the part of the content's digest that no element has.
@@ -58,7 +67,7 @@ func settingsDigest(settings dataplane.Settings) uint64 {
 
 // adoptWhole returns what the kernel holds if an earlier agent has left there exactly
 // what is wanted, slot by slot; else nil.
-func (p *Plane) adoptWhole(settings dataplane.Settings, next *batch) *loaded {
+func (p *Plane) adoptWhole(settings dataplane.Settings, content dataplane.Content) *loaded {
 	if p.begun || p.distrusted {
 		return nil
 	}
@@ -66,6 +75,7 @@ func (p *Plane) adoptWhole(settings dataplane.Settings, next *batch) *loaded {
 	if !p.adopt(l, settings) || !p.anchored() {
 		return nil
 	}
+	next := p.wanted(settings, content)
 	digests, err := p.conn.GetSetElements(l.sets[contentDigest])
 	l.digest = max(1, next.digest)
 	if err != nil || len(digests) != 1 || string(digests[0].Key) != digestElement(l.digest).key {
@@ -109,6 +119,13 @@ func (p *Plane) holdsRanges(set *nftables.Set, want []nftables.SetElement) bool 
 	return len(found) == len(want)
 }
 
+// wanted returns what the kernel is to hold, with its digest.
+func (p *Plane) wanted(settings dataplane.Settings, content dataplane.Content) *batch {
+	next := p.family.whole(content)
+	next.digest ^= settingsDigest(settings)
+	return next
+}
+
 // whole returns the family's elements of a content.
 func (f *family) whole(content dataplane.Content) *batch {
 	b := newBatch(f)
@@ -130,29 +147,74 @@ func (f *family) whole(content dataplane.Content) *batch {
 	return b
 }
 
-// queueWhole queues the whole content.
-func (p *Plane) queueWhole(tx *transaction, settings dataplane.Settings, content dataplane.Content, next *batch) (*loaded, error) {
+// queueWhole queues the whole content, or how the kernel's differs from it, and returns
+// how many elements that is.
+func (p *Plane) queueWhole(tx *transaction, settings dataplane.Settings, content dataplane.Content, next *batch, everything bool) (*loaded, int, error) {
+	if err := p.lookUp(); err != nil {
+		return nil, 0, err
+	}
+	seen := p.generations.current
 	l, adopted, err := p.prepare(tx, settings)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
+	ranges := p.family.cidrElements(settings.ServiceCIDRs)
 	if adopted {
 		if err := p.queueForgetAllBut(tx, l, next); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		if err := p.keepPickable(l, content, next); err != nil {
+			return nil, 0, err
+		}
+		if !everything {
+			d, err := p.queueDifference(tx, l, next, ranges)
+			if d != nil || err != nil {
+				tx.seen = seen
+				return l, d.size(), err
+			}
+		}
+		for _, spec := range p.family.setSpecs() {
+			if !spec.dynamic {
+				tx.library().FlushSet(l.sets[spec.name])
+			}
+		}
+	}
+	if err := tx.library().SetAddElements(l.sets[serviceCIDRs], ranges); err != nil {
+		return nil, 0, err
+	}
+	return l, next.size(), l.queue(tx, next)
+}
+
+// queueDifference queues what makes the kernel's content the next one, and returns it. It
+// returns nil, and has queued nothing, if that is better replaced or cannot be read.
+func (p *Plane) queueDifference(tx *transaction, l *loaded, next *batch, ranges []nftables.SetElement) (*batch, error) {
+	if next.size() > mostRead {
+		return nil, nil
+	}
+	digest := max(1, next.digest)
+	wanted := digestElement(digest)
+	d, err := p.difference(l, next, wanted)
+	if err != nil {
+		p.logger.Debug("cannot compare with what the kernel holds", "family", p.family.name, "error", err)
+		d = nil
+	}
+	if d == nil || float64(d.size()) > muchOf*float64(next.size()) {
+		clear(l.counts)
+		return nil, nil
+	}
+	l.digest = digest
+	l.queueChains(tx, next)
+	if !p.holdsRanges(l.sets[serviceCIDRs], ranges) {
+		tx.library().FlushSet(l.sets[serviceCIDRs])
+		if err := tx.library().SetAddElements(l.sets[serviceCIDRs], ranges); err != nil {
 			return nil, err
 		}
 	}
-	if err := tx.library().SetAddElements(l.sets[serviceCIDRs], p.family.cidrElements(settings.ServiceCIDRs)); err != nil {
-		return nil, err
-	}
-	return l, l.queue(tx, next)
+	return d, l.queueElements(tx, d)
 }
 
-// prepare queues what makes the table an empty one with the right skeleton: by
-// emptying its sets if it has that skeleton, which is to adopt it, else by making it
-// anew.
+// prepare queues what makes the table one with the right skeleton, unless it has that
+// skeleton, which is to adopt it with whatever is in its sets.
 func (p *Plane) prepare(tx *transaction, settings dataplane.Settings) (l *loaded, adopted bool, err error) {
 	l = newLoaded(p.family)
 	has, err := p.hasTable(tableName)
@@ -163,11 +225,6 @@ func (p *Plane) prepare(tx *transaction, settings dataplane.Settings) (l *loaded
 		return nil, false, err
 	}
 	if has && !p.distrusted && p.adopt(l, settings) {
-		for _, spec := range p.family.setSpecs() {
-			if !spec.dynamic {
-				tx.library().FlushSet(l.sets[spec.name])
-			}
-		}
 		return l, true, nil
 	}
 	if has {

@@ -107,9 +107,8 @@ func (l *loaded) addAffinity(conn *nftables.Conn, timeout time.Duration) {
 	}
 }
 
-// queue puts a batch into the transaction: chains first, then, set by set, deletions
-// before additions, and the digest of what there is then.
-func (l *loaded) queue(tx *transaction, b *batch) error {
+// queueChains puts the chains that a batch needs into the transaction.
+func (l *loaded) queueChains(tx *transaction, b *batch) {
 	for _, n := range slices.Sorted(maps.Keys(b.picks)) {
 		l.addPick(tx.library(), n)
 	}
@@ -119,6 +118,12 @@ func (l *loaded) queue(tx *transaction, b *batch) error {
 	for _, timeout := range slices.Sorted(maps.Keys(b.affinities)) {
 		l.addAffinity(tx.library(), timeout)
 	}
+}
+
+// queue puts a batch into the transaction: chains first, then its elements and the digest
+// of what there is then.
+func (l *loaded) queue(tx *transaction, b *batch) error {
+	l.queueChains(tx, b)
 	if b.empty() && l.digest != 0 {
 		return nil
 	}
@@ -128,6 +133,12 @@ func (l *loaded) queue(tx *transaction, b *batch) error {
 	}
 	l.digest = max(1, l.digest^b.digest)
 	b.add(digestElement(l.digest))
+	return l.queueElements(tx, b)
+}
+
+// queueElements puts elements into the transaction: set by set, deletions before
+// additions.
+func (l *loaded) queueElements(tx *transaction, b *batch) error {
 	for _, spec := range l.family.setSpecs() {
 		for _, list := range []*elementList{b.deleted[spec.name], b.added[spec.name]} {
 			if list != nil {
