@@ -54,6 +54,9 @@ type Dataplane interface {
 	Supported() bool
 	// Exists tells whether the kernel holds rules of ours from before.
 	Exists(ctx context.Context) (bool, error)
+	// Adopt takes what an earlier agent left for what Replace would have left, if it is
+	// that to the last element, and tells whether it is. It changes nothing.
+	Adopt(ctx context.Context, settings Settings, content Content) bool
 	// Replace makes the kernel hold exactly the content, whatever it holds now.
 	// Client affinity is kept where possible.
 	Replace(ctx context.Context, settings Settings, content Content) error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -74,6 +75,9 @@ type Loop struct {
 	unlooked bool
 	// told is set once a control plane has said something to this process.
 	told bool
+	// adopted is set from when the rules of an earlier agent were found to be the
+	// checkpoint's until everything else has followed.
+	adopted bool
 	// config is the node's configuration in force; nil if there never was one.
 	config *state.NodeConfig
 	// nameless is set while the control plane has no configuration for the node.
@@ -276,6 +280,23 @@ func (l *Loop) start(ctx context.Context) error {
 	return nil
 }
 
+// adopt is for the moment before a control plane says for the first time what there is to
+// do: if the kernel holds what the checkpoint says, then only what is new needs a commit.
+func (l *Loop) adopt(ctx context.Context) {
+	if l.told || len(l.state.Services()) == 0 {
+		return
+	}
+	l.noteConfig()
+	l.settings = Settings(l.config, l.state.Cluster())
+	l.table.SetEnvironment(Environment(l.config, l.addresses))
+	l.table.Update(maps.Keys(AllServices(l.state, l.table)), l.view)
+	for _, p := range l.planes {
+		if p.Supported() && p.Adopt(ctx, l.settings, l.table) {
+			p.whole, l.adopted = false, true
+		}
+	}
+}
+
 func (l *Loop) startFromCheckpoint(ctx context.Context) {
 	l.Logger.Info("the kernel holds no rules; starting from the checkpoint", "services", len(l.state.Services()), "revision", l.revision)
 	l.told = true
@@ -322,6 +343,7 @@ func (l *Loop) lookForOthers(ctx context.Context) error {
 
 // take puts a transaction into force.
 func (l *Loop) take(ctx context.Context, tx *subscribe.Transaction) subscribe.Result {
+	l.adopt(ctx)
 	l.told = true
 	l.Observer.Queued(tx)
 	l.forget(tx)

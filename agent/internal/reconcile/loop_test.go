@@ -265,6 +265,48 @@ func TestRulesOfAnEarlierAgentStayUntilTheControlPlaneSpeaks(t *testing.T) {
 	})
 }
 
+// TestRulesThatAreTheCheckpointsAreChangedAndNotReplaced is a restart: only what is new
+// is committed, while all that is not rules is told as if it were new.
+func TestRulesThatAreTheCheckpointsAreChangedAndNotReplaced(t *testing.T) {
+	for name, test := range map[string]struct {
+		meanwhile string
+		want      fake.Calls
+	}{
+		"the same":              {want: fake.Calls{Replace: 1, Apply: 1}},
+		"somebody changed them": {meanwhile: "10.96.0.9:80", want: fake.Calls{Replace: 2}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				path, plane := filepath.Join(t.TempDir(), "checkpoint"), fake.New(dataplane.IPv4)
+				web := service("demo/web", "10.96.0.1", 0)
+				web.GetService().ExternalTrafficPolicy = discoveryv1.TrafficPolicy_TRAFFIC_POLICY_LOCAL
+				web.GetService().HealthCheckNodePort = 32000
+				r := newRig(t, plane, path)
+				r.send(transaction(nodeConfig(nil), web, endpoints("demo/web", "10.244.1.1")))
+				r.close()
+				if test.meanwhile != "" {
+					plane.Hold(&ruleset.Frontend{Key: tcp(test.meanwhile)})
+				}
+
+				restarted := newRig(t, plane, path)
+				defer restarted.close()
+				restarted.send(transaction(service("demo/other", "10.96.0.2", 0), endpoints("demo/other", "10.244.1.2")))
+				restarted.expect("10.96.0.1:80", "10.244.1.1:8080")
+				restarted.expect("10.96.0.2:80", "10.244.1.2:8080")
+				restarted.expectAbsent("10.96.0.9:80")
+				if calls := plane.Calls(); calls.Replace != test.want.Replace || calls.Apply != test.want.Apply {
+					t.Errorf("called %+v, want %+v", calls, test.want)
+				}
+				if len(restarted.checks) != 1 {
+					t.Errorf("health checks %v, want that of demo/web", restarted.checks)
+				}
+				restarted.send(transaction(endpoints("demo/other", "10.244.1.3")))
+				restarted.expect("10.96.0.2:80", "10.244.1.3:8080")
+			})
+		})
+	}
+}
+
 func TestAnEmptyKernelGetsTheCheckpointAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "checkpoint")

@@ -28,14 +28,15 @@ func (l *Loop) sync(ctx context.Context) error {
 		l.distrust()
 	}
 	names := l.dirty.Services
-	if l.table.SetEnvironment(Environment(l.config, l.addresses)) || l.behind() {
+	whole := l.behind() || l.adopted
+	if l.table.SetEnvironment(Environment(l.config, l.addresses)) || whole {
 		names = AllServices(l.state, l.table)
 	}
 	changes := l.table.Update(maps.Keys(names), l.view)
 	l.dirty = state.Dirty{}
 	l.Observer.Rejected(l.rejections())
 
-	recovering, whole := l.retryAfter > 0, l.behind()
+	recovering := l.retryAfter > 0
 	computing := l.Now().Sub(begun)
 	l.failure = nil
 	for _, p := range l.planes {
@@ -111,7 +112,7 @@ func (l *Loop) fail(p *plane, err error) {
 
 // succeed is called when the kernel is up to date in every family.
 func (l *Loop) succeed() {
-	l.retryAfter = 0
+	l.retryAfter, l.adopted = 0, false
 	l.retry.Stop()
 	l.collectLater()
 	if l.CheckpointPath != "" && !l.checkpointing {

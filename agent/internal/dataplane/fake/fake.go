@@ -117,6 +117,26 @@ func (p *Plane) Exists(context.Context) (bool, error) {
 	return p.exists, nil
 }
 
+// Adopt implements dataplane.Dataplane.
+func (p *Plane) Adopt(_ context.Context, settings dataplane.Settings, content dataplane.Content) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	same := 0
+	for f := range content.Frontends() {
+		if p.owns(f.Key) {
+			if !f.Same(p.frontends[f.Key]) {
+				return false
+			}
+			same++
+		}
+	}
+	if !p.exists || p.disturbed || same != len(p.frontends) {
+		return false
+	}
+	p.settings, p.known = settings, true
+	return true
+}
+
 // Replace implements dataplane.Dataplane.
 func (p *Plane) Replace(_ context.Context, settings dataplane.Settings, content dataplane.Content) error {
 	p.mu.Lock()

@@ -29,13 +29,10 @@ func (p *Plane) Replace(_ context.Context, settings dataplane.Settings, content 
 		p.known = true
 		return nil
 	}
-	begun := time.Now()
-	if made := p.adoptWhole(settings, content); made != nil {
-		p.loaded, p.known, p.begun = made, true, true
-		p.remember()
-		p.logger.Info("the kernel holds what it should already; nothing is changed", "family", p.family.name, "took", time.Since(begun))
+	if p.Adopt(context.Background(), settings, content) {
 		return nil
 	}
+	begun := time.Now()
 	made, elements, err := p.replace(settings, content, false)
 	if errors.Is(err, errDisturbed) {
 		made, elements, err = p.replace(settings, content, true)
@@ -47,6 +44,19 @@ func (p *Plane) Replace(_ context.Context, settings dataplane.Settings, content 
 	p.remember()
 	p.logger.Debug("replaced the rules", "family", p.family.name, "elements", elements, "took", time.Since(begun))
 	return nil
+}
+
+// Adopt implements dataplane.Dataplane.
+func (p *Plane) Adopt(_ context.Context, settings dataplane.Settings, content dataplane.Content) bool {
+	begun := time.Now()
+	made := p.adoptWhole(settings, content)
+	if made == nil {
+		return false
+	}
+	p.loaded, p.known, p.begun = made, true, true
+	p.remember()
+	p.logger.Info("the kernel holds what it should already; nothing is changed", "family", p.family.name, "took", time.Since(begun))
+	return true
 }
 
 // replace commits the content, by what differs from the kernel's if that is little and
