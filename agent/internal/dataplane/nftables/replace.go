@@ -55,7 +55,7 @@ func (p *Plane) Adopt(_ context.Context, settings dataplane.Settings, content da
 	}
 	p.loaded, p.known, p.begun = made, true, true
 	p.remember()
-	p.logger.Info("the kernel holds what it should already; nothing is changed", "family", p.family.name, "took", time.Since(begun))
+	p.logger.Info("the rules that an earlier agent left are as they should be and stay", "family", p.family.name, "took", time.Since(begun))
 	return true
 }
 
