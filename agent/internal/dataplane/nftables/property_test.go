@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
@@ -141,8 +143,35 @@ func compare(t *rapid.T, plane planes, table *ruleset.Table) {
 	if is, err := plane.Disturbed(context.Background()); is || err != nil {
 		t.Fatalf("disturbed: %v, %v", is, err)
 	}
+	for _, p := range plane {
+		checkDigest(t, p)
+	}
 	if diff := cmp.Diff(wantElements(plane, table), kernelElements(t, plane)); diff != "" {
 		t.Fatalf("the kernel differs from the table (-want +kernel)\n%s", diff)
+	}
+}
+
+// checkDigest checks that the digest in the kernel is that of what else is there.
+func checkDigest(t *rapid.T, p *Plane) {
+	digest := settingsDigest(testSettings)
+	for _, spec := range p.family.setSpecs() {
+		if spec.dynamic || spec.name == serviceCIDRs || spec.name == contentDigest {
+			continue
+		}
+		held, err := dump(p.family, unix.NFT_MSG_GETSETELEM, unix.NFTA_SET_ELEM_LIST_TABLE, tableName,
+			nl.NewRtAttr(unix.NFTA_SET_ELEM_LIST_SET, nl.ZeroTerminated(spec.name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range held {
+			for _, encoded := range attributesOf(part[unix.NFTA_SET_ELEM_LIST_ELEMENTS]) {
+				digest ^= spec.parse(encoded).hash()
+			}
+		}
+	}
+	elements, err := p.conn.GetSetElements(p.loaded.sets[contentDigest])
+	if err != nil || len(elements) != 1 || string(elements[0].Key) != digestElement(max(1, digest)).key {
+		t.Fatalf("%s: digest %v, %v: want %x", p.family, elements, err, digest)
 	}
 }
 
