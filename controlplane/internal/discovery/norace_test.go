@@ -5,5 +5,9 @@ package discovery
 // storm is how many subscribers a storm has.
 const storm = 1500
 
-// histories is how many the simulation runs, unless somebody says otherwise.
-const histories = 10_000
+// histories and multitude are how many histories the simulation runs, unless somebody
+// says otherwise, and how many nodes the largest has.
+const (
+	histories = 10_000
+	multitude = 5000
+)

@@ -6,5 +6,9 @@ package discovery
 // and a subscriber and its server's side are about fifteen.
 const storm = 300
 
-// histories is how many the simulation runs, unless somebody says otherwise.
-const histories = 1000
+// histories and multitude are how many histories the simulation runs, unless somebody
+// says otherwise, and how many nodes the largest has.
+const (
+	histories = 500
+	multitude = 200
+)

@@ -15,6 +15,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/peer"
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	"github.com/portolan-net/portolan/api/resource"
@@ -38,6 +39,21 @@ type link struct {
 	// applied is the nonce of the last transaction whose handler has returned, digest
 	// what the last Ack said.
 	applied, digest atomic.Uint64
+}
+
+// RecvMsg notes, with the first message, which connection the stream has come over: an
+// earlier one of the follower may still be dialing.
+func (l *link) RecvMsg(m any) error {
+	err := l.ClientStream.RecvMsg(m)
+	if err != nil || l.process != nil {
+		return err
+	}
+	from, _ := peer.FromContext(l.ClientStream.Context())
+	l.f.mu.Lock()
+	defer l.f.mu.Unlock()
+	c := from.Addr.(*cable)
+	l.f.cable, l.process, l.site = c, c.process, c.site
+	return nil
 }
 
 // SendMsg checks that what is acknowledged has been applied.
@@ -73,11 +89,10 @@ type follower struct {
 	// refuses is what part of the names the node cannot use.
 	refuses string
 	link    *link
-	// process and cable are those of the last connection.
-	process *process
-	cable   *cable
-	walls   map[*site]chan struct{}
-	rand    *rand.Rand
+	// cable is the last connection's.
+	cable *cable
+	walls map[*site]chan struct{}
+	rand  *rand.Rand
 }
 
 // start starts a process that holds what the checkpoint says.
@@ -153,12 +168,11 @@ func (f *follower) dial(ctx context.Context, address string) (net.Conn, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.process, f.cable = p, newCable(f, s)
+	f.cable = &cable{f: f, site: s, process: p, gone: make(chan struct{}), left: -1}
 	return &wired{conn, f.cable}, nil
 }
 
-// open opens a stream, with a mutant in between if there is to be one. A stream has a
-// connection of its own.
+// open opens a stream, with a mutant in between if there is to be one.
 func (f *follower) open(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string,
 	streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	stream, err := streamer(ctx, desc, conn, method, opts...)
@@ -166,7 +180,7 @@ func (f *follower) open(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.C
 		return nil, err
 	}
 	f.mu.Lock()
-	l := &link{ClientStream: stream, f: f, process: f.process, site: f.cable.site}
+	l := &link{ClientStream: stream, f: f}
 	f.link = l
 	f.mu.Unlock()
 	if wrap := f.sim.setup.mutant; wrap != nil {

@@ -202,7 +202,7 @@ func (m *logOffByOne) skew() uint64 {
 // histories, as what it breaks. Where the digests repair the damage nothing stays
 // wrong, and they have counted it.
 func TestTheSimulationCatchesBugsOfTheProtocol(t *testing.T) {
-	const histories = 60 // For each.
+	const histories = 40 // For each.
 	for name, m := range map[string]struct {
 		mutant func(*link) grpc.ClientStream
 		// caught are the promises that are seen broken, kept those that hold all the same.

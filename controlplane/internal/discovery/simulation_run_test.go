@@ -237,7 +237,7 @@ func (f *follower) lacks() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	st, l := f.subscriber.Status(), f.link
-	if !st.Connected || l == nil {
+	if !st.Connected || l == nil || l.process == nil {
 		return "not connected: " + st.LastError
 	}
 	p := l.site.process

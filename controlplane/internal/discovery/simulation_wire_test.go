@@ -10,19 +10,21 @@ import (
 // cable is one connection between a follower and a site. It can break, at once or
 // after some bytes, and carries nothing while the two are cut off from each other.
 type cable struct {
-	f    *follower
-	site *site
-	once sync.Once
-	gone chan struct{}
+	f       *follower
+	site    *site
+	process *process
+	once    sync.Once
+	gone    chan struct{}
 
 	mu sync.Mutex
 	// left is how many bytes to the follower it still carries; negative is no bound.
 	left int
 }
 
-func newCable(f *follower, s *site) *cable {
-	return &cable{f: f, site: s, gone: make(chan struct{}), left: -1}
-}
+// Network implements net.Addr: a stream tells its connection by its peer's address.
+func (c *cable) Network() string { return "cable" }
+
+func (c *cable) String() string { return c.site.address }
 
 func (c *cable) snap() { c.once.Do(func() { close(c.gone) }) }
 
@@ -79,6 +81,9 @@ func (w *wired) Write(p []byte) (int, error) {
 	}
 	return w.Conn.Write(p)
 }
+
+// RemoteAddr implements net.Conn.
+func (w *wired) RemoteAddr() net.Addr { return w.cable }
 
 // Close ends the connection. The other end does not hear of it while the two are cut off:
 // it has to find out by its pings.
