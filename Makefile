@@ -10,7 +10,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -X github.com/portolan-net/portolan/cmd/internal/version.release=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test unit peer e2e conformance lint generate verify bench fuzz clean prerequisites
+.PHONY: help build demo test unit simulation stress peer e2e conformance lint generate verify bench fuzz clean prerequisites
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +21,7 @@ build: ## build the three programs into bin/
 demo: build ## a three-node cluster in network namespaces, with traffic (rootless, under a minute)
 	bin/portolan demo
 
-test: prerequisites unit peer e2e ## all tests: unit, property, kernel, demo, kube-proxy as peer, and a real API server
+test: prerequisites unit simulation peer e2e ## all tests: unit, property, simulation, kernel, demo, kube-proxy as peer, and a real API server
 
 prerequisites:
 	@test/prerequisites
@@ -29,6 +29,15 @@ prerequisites:
 unit:
 	go vet ./...
 	go test -race -shuffle=on ./...
+
+# Without the race detector, which makes it five times as slow; unit runs a few with it.
+simulation: ## 10,000 random histories of agents and replicas in fake time (about a minute)
+	go test -count=1 -run 'Simulat' -v ./controlplane/internal/discovery | grep -v '^=== '; exit $${PIPESTATUS[0]}
+
+stress: export SIMULATION_HISTORIES ?= 100000
+stress: ## many more such histories, from a seed of chance: SIMULATION_HISTORIES=1000000, SIMULATION_SEED=1
+	SIMULATION_SEED=$${SIMULATION_SEED:-$$(( RANDOM * 1000000 + 1 ))} \
+	  go test -count=1 -run '^TestSimulated' -timeout 24h -v ./controlplane/internal/discovery | grep -v '^=== '; exit $${PIPESTATUS[0]}
 
 peer: ## the choice of endpoints and the names of metrics, compared with kube-proxy's own code
 	cd controlplane/internal/topology/kubeproxy && go vet ./... && go test -count=1 -v ./...

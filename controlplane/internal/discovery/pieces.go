@@ -46,7 +46,7 @@ func (p *pieces) write(tx transaction) error {
 		p.add(entry)
 	}
 	p.head.Commit = true
-	p.head.Source = sourceProto(tx.view.Snapshot().Source)
+	p.head.Source = tx.source()
 	p.head.Digest = tx.digest
 	return p.flush()
 }

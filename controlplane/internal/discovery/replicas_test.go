@@ -121,3 +121,35 @@ func TestAnAgentThatMovesBetweenReplicasEverySecond(t *testing.T) {
 		}
 	})
 }
+
+// TestANodeDoesNotGoBackAfterAReplicaThatMissedWhatWasUndone: a Service comes and goes.
+// One replica saw both at once, which is no change to it; a node that has been there
+// knows of the end all the same, and does not take the Service from one that is behind.
+func TestANodeDoesNotGoBackAfterAReplicaThatMissedWhatWasUndone(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		saw, missed, behind := newReplica(t, nil), newReplica(t, nil), newReplica(t, nil)
+		for _, r := range []*replica{saw, missed, behind} {
+			defer r.stop()
+			r.commit(t, "services", services(1, 80)...)
+		}
+		saw.commit(t, "services", services(2, 80)...)
+		behind.commit(t, "services", services(2, 80)...)
+		missed.version++
+		missed.commit(t, "services", services(1, 80)...)
+		at := saw
+		a := follow(t, "n", func(ctx context.Context, address string) (net.Conn, error) { return at.dial(ctx, address) }, nil)
+		defer a.stop()
+		for _, step := range []struct {
+			to   *replica
+			want int
+		}{{saw, 2}, {missed, 1}, {behind, 1}} {
+			from := at
+			at = step.to
+			from.cutConnections()
+			time.Sleep(10 * time.Second)
+			if got := len(a.holds()); got != step.want {
+				t.Errorf("holds %d Services, want %d", got, step.want)
+			}
+		}
+	})
+}

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+	"github.com/portolan-net/portolan/controlplane/internal/model"
 	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
 )
 
@@ -154,8 +155,12 @@ func (s *Server) fresh(ctx context.Context, theirs *discoveryv1.SourceVersion) e
 	}
 }
 
-// view returns what the node should hold now.
-func (s *Server) view(node string) snapshot.View { return s.cfg.Snapshots.Current().View(node) }
+// view returns what the node should hold now, and a point of the source's history that
+// it is not behind. The point is read first, because a commit moves it last.
+func (s *Server) view(node string) (snapshot.View, model.SourceVersion) {
+	seen := s.cfg.Snapshots.Seen()
+	return s.cfg.Snapshots.Current().View(node), seen
+}
 
 func peerAddress(ctx context.Context) string {
 	if p, ok := peer.FromContext(ctx); ok {

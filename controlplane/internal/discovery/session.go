@@ -191,14 +191,17 @@ func (s *session) opening(resume *discoveryv1.Resume) (transaction, error) {
 }
 
 func (s *session) answer(resume *discoveryv1.Resume) (transaction, error) {
-	view := s.server.view(s.node.GetId())
+	view, seen := s.server.view(s.node.GetId())
 	if resume == nil {
-		return everything(view, s.kinds), nil
+		tx := everything(view, s.kinds)
+		tx.seen = seen
+		return tx, nil
 	}
 	tx, err := resumed(view, s.kinds, resume.GetDigests())
 	if err != nil {
 		return tx, status.Error(codes.InvalidArgument, err.Error())
 	}
+	tx.seen = seen
 	if doubt := s.server.cfg.Doubt; doubt != nil && doubt(tx.held, tx.served) {
 		s.server.counters.doubted.Add(1)
 		return tx, status.Errorf(codes.Unavailable, "the node holds %d Services or more, and this control plane, since it has started, "+
@@ -227,7 +230,7 @@ func (s *session) changed() <-chan struct{} {
 
 // follow sends what differs from the current snapshot, if anything does.
 func (s *session) follow() error {
-	view := s.server.view(s.node.GetId())
+	view, seen := s.server.view(s.node.GetId())
 	tx, empty, ok := difference(s.held, s.digest, view, s.kinds, s.server.cfg.PieceBytes)
 	if !ok {
 		return status.Error(codes.Aborted, "fell behind the change log: resume")
@@ -240,7 +243,7 @@ func (s *session) follow() error {
 		s.record.Unchanged(view.Snapshot().Revision)
 		return nil
 	}
-	s.byChange = true
+	s.byChange, tx.seen = true, seen
 	return s.begin(tx)
 }
 

@@ -7,12 +7,15 @@ import (
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	"github.com/portolan-net/portolan/api/resource"
+	"github.com/portolan-net/portolan/controlplane/internal/model"
 	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
 )
 
 // transaction is what leads a subscriber to a view.
 type transaction struct {
 	view snapshot.View
+	// seen is what had been seen of the source when the view was taken.
+	seen model.SourceVersion
 	// digest is that of the view, for the subscribed kinds.
 	digest  uint64
 	resets  []*discoveryv1.ResetBucket
@@ -25,6 +28,16 @@ type transaction struct {
 	held, served int
 	// small is set if it is known to fit a piece.
 	small bool
+}
+
+// source returns the newest point of the source's history that the view reflects. What
+// was seen since its snapshot changed nothing, but a subscriber that is told of the
+// snapshot's point only may go back to what another replica made of the points between.
+func (t *transaction) source() *discoveryv1.SourceVersion {
+	if seen := sourceProto(t.seen); behind(t.view.Snapshot().Source, seen) {
+		return seen
+	}
+	return sourceProto(t.view.Snapshot().Source)
 }
 
 // everything leads a subscriber that holds nothing, or that nothing is known of,

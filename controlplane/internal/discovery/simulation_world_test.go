@@ -1,0 +1,185 @@
+package discovery
+
+import (
+	"context"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/test/bufconn"
+
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+	"github.com/portolan-net/portolan/api/resource"
+	"github.com/portolan-net/portolan/controlplane/internal/model"
+	"github.com/portolan-net/portolan/controlplane/internal/nodes"
+	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
+)
+
+// edit makes the given resources all that an owner has.
+type edit struct {
+	owner     string
+	resources []snapshot.Scoped
+}
+
+// world is the cluster: the edits that every replica comes to see, in this order.
+type world struct {
+	edits []edit
+}
+
+// expected returns what a node is to hold once all edits have been seen. It is worked
+// out from the edits alone, so that a bug of the snapshots is not shared.
+func (w *world) expected(node string) map[resource.Name]uint64 {
+	content := map[string][]snapshot.Scoped{}
+	for _, e := range w.edits {
+		content[e.owner] = e.resources
+	}
+	var zone string
+	for _, s := range content[node] {
+		if config := s.Resource.GetNodeConfig(); config != nil {
+			zone = config.GetZone()
+		}
+	}
+	held := map[resource.Name]uint64{}
+	// The more specific comes later.
+	for _, scope := range []snapshot.Scope{{}, {Zone: zone}, {Node: node}} {
+		for _, list := range content {
+			for _, s := range list {
+				if s.Scope == scope {
+					held[resource.Name{Kind: resource.KindOf(s.Resource), Name: s.Resource.GetName()}] = s.Resource.GetVersion()
+				}
+			}
+		}
+	}
+	return held
+}
+
+// process is one life of a replica: what it knows ends with it.
+type process struct {
+	store    *snapshot.Store
+	nodes    *nodes.Registry
+	server   *Server
+	grpc     *grpc.Server
+	listener *bufconn.Listener
+	// dialing keeps origins in the order of the connections.
+	dialing sync.Mutex
+	origins chan net.Addr
+
+	// mu guards history, the snapshots by their revision.
+	mu      sync.Mutex
+	history map[uint64]*snapshot.Snapshot
+}
+
+// dial connects from an address.
+func (p *process) dial(ctx context.Context, origin net.Addr) (net.Conn, error) {
+	p.dialing.Lock()
+	defer p.dialing.Unlock()
+	p.origins <- origin
+	conn, err := p.listener.DialContext(ctx)
+	if err != nil {
+		<-p.origins
+	}
+	return conn, err
+}
+
+// at returns the snapshot of a revision, or nil if there never was such a one.
+func (p *process) at(revision uint64) *snapshot.Snapshot {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.history[revision]
+}
+
+// site is a replica's address, with the process that runs there now.
+type site struct {
+	address string
+	setup   setup
+	*process
+	// earlier are the processes that ran here before.
+	earlier []*process
+	// seen counts the edits of the world that the replica has seen, told those that the
+	// process has been told of: a new one begins with a list of everything.
+	seen, told int
+}
+
+func newSite(t testing.TB, address string, setup setup) *site {
+	s := &site{address: address, setup: setup}
+	s.start(t)
+	return s
+}
+
+// start starts a process that has not read the cluster yet.
+func (s *site) start(t testing.TB) {
+	t.Helper()
+	p := &process{
+		store: snapshot.NewStore(time.Now), nodes: nodes.NewRegistry(nodes.Config{Now: time.Now}), history: map[uint64]*snapshot.Snapshot{},
+		grpc: grpc.NewServer(ServerOptions()...), listener: bufconn.Listen(1 << 14), origins: make(chan net.Addr, 1),
+	}
+	server, err := New(Config{Snapshots: p.store, Nodes: p.nodes, PieceBytes: s.setup.pieceBytes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.server = server
+	Register(p.grpc, server)
+	go func() { _ = p.grpc.Serve(addressed{p.listener, p.origins}) }()
+	s.process, s.told = p, 0
+}
+
+// stop ends the process, and all its streams.
+func (s *site) stop() {
+	s.grpc.Stop()
+	s.earlier = append(s.earlier, s.process)
+}
+
+// see shows the replica so many more edits, each in a commit of its own or all in one.
+func (s *site) see(t testing.TB, w *world, edits int, together bool) {
+	t.Helper()
+	upTo := min(s.seen+edits, len(w.edits))
+	if s.told < s.seen {
+		s.commit(t, w.edits[:s.seen], s.seen)
+	}
+	if together && s.seen < upTo {
+		s.commit(t, w.edits[s.seen:upTo], upTo)
+	}
+	for s.told < upTo {
+		s.commit(t, w.edits[s.told:s.told+1], s.told+1)
+	}
+	s.seen = upTo
+}
+
+// commit makes one snapshot of some edits, of which the last word of an owner counts.
+func (s *site) commit(t testing.TB, edits []edit, point int) {
+	t.Helper()
+	tx := s.store.Begin()
+	var owners []string
+	for _, e := range slices.Backward(edits) {
+		if slices.Contains(owners, e.owner) {
+			continue
+		}
+		owners = append(owners, e.owner)
+		if err := tx.Replace(e.owner, e.resources); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, _ := tx.Commit(model.SourceVersion{Source: "cluster", Services: uint64(point)})
+	s.history[now.Revision] = now
+	s.told = point
+}
+
+// contents returns a view's resources by version.
+func contents(view snapshot.View) map[resource.Name]uint64 {
+	held := map[resource.Name]uint64{}
+	for entry := range view.All(func(discoveryv1.Kind) bool { return true }) {
+		held[entry.Name] = entry.Version
+	}
+	return held
+}
+
+func localEndpoints(node, name string, port uint32) snapshot.Scoped {
+	groups := []*discoveryv1.EndpointGroup{{Ports: []*discoveryv1.EndpointPort{{Port: port}}}}
+	return snapshot.Scoped{Scope: snapshot.Scope{Node: node}, Resource: &discoveryv1.Resource{Name: name,
+		Body: &discoveryv1.Resource_LocalEndpoints{LocalEndpoints: &discoveryv1.LocalEndpoints{Local: groups}}}}
+}
