@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -136,16 +137,15 @@ func TestANodeDoesNotGoBackAfterAReplicaThatMissedWhatWasUndone(t *testing.T) {
 		behind.commit(t, "services", services(2, 80)...)
 		missed.version++
 		missed.commit(t, "services", services(1, 80)...)
-		at := saw
-		a := follow(t, "n", func(ctx context.Context, address string) (net.Conn, error) { return at.dial(ctx, address) }, nil)
+		var at atomic.Pointer[replica]
+		at.Store(saw)
+		a := follow(t, "n", func(ctx context.Context, address string) (net.Conn, error) { return at.Load().dial(ctx, address) }, nil)
 		defer a.stop()
 		for _, step := range []struct {
 			to   *replica
 			want int
 		}{{saw, 2}, {missed, 1}, {behind, 1}} {
-			from := at
-			at = step.to
-			from.cutConnections()
+			at.Swap(step.to).cutConnections()
 			time.Sleep(10 * time.Second)
 			if got := len(a.holds()); got != step.want {
 				t.Errorf("holds %d Services, want %d", got, step.want)

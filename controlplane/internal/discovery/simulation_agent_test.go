@@ -48,7 +48,7 @@ func (l *link) RecvMsg(m any) error {
 	if err != nil || l.process != nil {
 		return err
 	}
-	from, _ := peer.FromContext(l.ClientStream.Context())
+	from, _ := peer.FromContext(l.Context())
 	l.f.mu.Lock()
 	defer l.f.mu.Unlock()
 	c := from.Addr.(*cable)

@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"slices"
+	"sync"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -90,11 +91,12 @@ func ackAtOnce(l *link) grpc.ClientStream {
 
 // rememberedResume has an agent that has lost its state subscribe as if it had not.
 func rememberedResume() func(*link) grpc.ClientStream {
+	var mu sync.Mutex
 	last := map[*follower]*discoveryv1.Resume{}
 	return func(l *link) grpc.ClientStream {
 		return &tampered{ClientStream: l, sends: func(r *discoveryv1.StreamDeltasRequest) bool {
-			l.f.mu.Lock()
-			defer l.f.mu.Unlock()
+			mu.Lock()
+			defer mu.Unlock()
 			if s := r.GetSubscribe(); s != nil {
 				if s.Resume == nil {
 					s.Resume = last[l.f]
@@ -247,8 +249,12 @@ func TestTheSimulationCatchesBugsOfTheProtocol(t *testing.T) {
 						first[v] = i + 1
 					}
 				}
+				// What never settles takes long; the others are to show what they do not break.
+				if len(m.kept) == 0 && !slices.ContainsFunc(m.caught, func(v violation) bool { return seen[v] == 0 }) {
+					break
+				}
 			}
-			t.Logf("of %d histories: %v; first in history %v", histories, seen, first)
+			t.Logf("seen in so many histories: %v; first in history %v", seen, first)
 			for _, v := range m.caught {
 				if seen[v] == 0 {
 					t.Errorf("%q was not seen in %d histories", v, histories)

@@ -45,7 +45,9 @@ func number(t *testing.T, variable string, without int) int {
 // agree; at every commit what a node holds is what it was to hold at that revision.
 //
 // All of it is real, grpc too, but for the connections, which are in memory, and the
-// time. SIMULATION_HISTORIES says how many, SIMULATION_SEED which is the first.
+// time. SIMULATION_HISTORIES says how many, SIMULATION_SEED which is the first. A seed
+// fixes the steps, pauses and choices of a history, but not which of two goroutines is
+// the first within one instant.
 func TestSimulatedHistories(t *testing.T) {
 	run(t, ordinary, number(t, "SIMULATION_HISTORIES", histories))
 }
