@@ -19,6 +19,7 @@ type document struct {
 	Date    string
 	Machine string
 	Tables  []table
+	Curves  []drawn
 	Runs    []invocation
 }
 

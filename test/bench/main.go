@@ -41,7 +41,11 @@ func run() error {
 		return err
 	}
 	reference := filepath.Join(*root, "docs", "reference")
-	if err := writeDocument(filepath.Join(reference, "benchmarks.md"), document{Date: *date, Machine: thisMachine(), Tables: tables, Runs: runs}); err != nil {
+	pictures, err := draw(reference, curves, found)
+	if err != nil {
+		return err
+	}
+	if err := writeDocument(filepath.Join(reference, "benchmarks.md"), document{Date: *date, Machine: thisMachine(), Tables: tables, Curves: pictures, Runs: runs}); err != nil {
 		return err
 	}
 	return printTables(os.Stdout, tables)

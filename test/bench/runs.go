@@ -22,11 +22,15 @@ type invocation struct {
 
 // runs are in the order in which they run.
 var runs = []invocation{
-	benchmark("A", "agent/internal/dataplane/nftables", "OneChange|WholeLoad", "3x"),
-	benchmark("B", "agent/internal/dataplane/nftables", "NewConnections", "200000x"),
-	benchmark("C", "controlplane/internal/discovery", "OneChange|FullSync", "200x"),
-	benchmark("D", "controlplane/internal/admission", ".", "200x"),
-	{Mark: "E", dir: "test/e2e", args: []string{"test", "-run", "TestPacketsFollowTheAPI", "-count=1", "-p=1", "-v", "-ldflags",
+	benchmark("A", "agent/internal/dataplane/nftables", "OneChange|WholeLoadOverFloor", "5x"),
+	benchmark("B", "agent/internal/dataplane/nftables", "Peer", "3x"),
+	benchmark("C", "agent/internal/dataplane/nftables", "NewConnections$", "12x"),
+	benchmark("D", "agent/internal/dataplane/nftables", "ConnectionsWhile", "1000000x"),
+	benchmark("E", "controlplane/internal/discovery", "OneChange", "500x"),
+	benchmark("F", "controlplane/internal/discovery", "FanOut|FullSyncs", "5x"),
+	benchmark("G", "controlplane/internal/admission", ".", "500x"),
+	benchmark("H", "test/footprint", ".", "1x"),
+	{Mark: "I", dir: "test/e2e", args: []string{"test", "-run", "TestPacketsFollowTheAPI", "-count=1", "-p=1", "-v", "-ldflags",
 		"-X k8s.io/component-base/version.gitVersion=v1.36.3 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36", "."}},
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 )
 
 // row compares a figure with another, or with nothing.
@@ -111,7 +112,9 @@ func (r row) scale() float64 {
 	return r.by
 }
 
-func (r row) show(figure float64) string { return number(figure/r.scale()) + " " + r.shown }
+func (r row) show(figure float64) string {
+	return strings.TrimSpace(number(figure/r.scale()) + " " + r.shown)
+}
 
 func (r row) describe() string {
 	sign, unit := "≤ ", ""
@@ -121,9 +124,6 @@ func (r row) describe() string {
 	if r.against == (metric{}) {
 		unit = " " + r.shown
 	}
-	if b := r.target.bound; unit == "" && b < 0.1 {
-		return fmt.Sprintf("%s1/%.0f", sign, 1/b)
-	}
 	return sign + number(r.target.bound) + unit
 }
 
@@ -132,8 +132,8 @@ func number(v float64) string {
 	switch {
 	case v == 0:
 		return "0"
-	case v < 0.02:
-		return fmt.Sprintf("1/%.0f", 1/v)
+	case v > 0 && v < 0.05:
+		return "1/" + grouped(int64(math.Round(1/v)))
 	case v >= 100:
 		return grouped(int64(math.Round(v)))
 	case v >= 10:

@@ -259,7 +259,7 @@ func resident(b *testing.B) float64 {
 // each client, in turns.
 func BenchmarkFanOut(b *testing.B) {
 	for _, resources := range []int{1, 100} {
-		for _, streams := range []int{100, 1000, 5000} {
+		for _, streams := range []int{10, 100, 1000, 5000} {
 			b.Run(fmt.Sprintf("resources=%d/streams=%d", resources, streams), func(b *testing.B) {
 				s := serveBoth(b, resources)
 				before := resident(b)

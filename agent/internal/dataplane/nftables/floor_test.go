@@ -132,3 +132,42 @@ func BenchmarkOneChangeOverFloor(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkOneChangeBySize flips one endpoint at sizes from a small cluster's to one
+// beyond what we aim at: the curve is to be flat.
+func BenchmarkOneChangeBySize(b *testing.B) {
+	const flips = 500
+	for _, size := range []int{100, 1000, 5000, 10_000, 20_000} {
+		b.Run(fmt.Sprintf("services=%d", size), func(b *testing.B) {
+			plane, f := openBench(b), newFleet(0)
+			f.replace(b, plane)
+			f.growTo(b, plane, size)
+			var spent time.Duration
+			for b.Loop() {
+				begun := cpu()
+				for range flips {
+					f.flip(b, plane)
+				}
+				spent += cpu() - begun
+			}
+			b.ReportMetric(float64(spent.Nanoseconds())/1000/float64(b.N*flips), "cpu-us/change")
+		})
+	}
+}
+
+// growTo adds Services, in transactions that can be sent from a user namespace.
+func (f *fleet) growTo(b *testing.B, plane *Plane, size int) {
+	b.Helper()
+	const atMost = 5000
+	for f.size < size {
+		var names []string
+		for range min(atMost, size-f.size) {
+			names = append(names, fmt.Sprintf("bench/%d", f.size))
+			f.size++
+		}
+		changes := f.table.Update(slices.Values(names), func(name string) ruleset.View { return f.view(name, 0) })
+		if err := plane.Apply(context.Background(), &changes); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
