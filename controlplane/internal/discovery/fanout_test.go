@@ -52,8 +52,9 @@ func TestCrowd(t *testing.T) {
 			for {
 				piece, err := c.stream.Recv()
 				if err != nil {
-					t.Errorf("a stream ended: %v", err)
-					return
+					// The others would wait for this one for ever.
+					fmt.Println("a stream ended:", err)
+					os.Exit(1)
 				}
 				if !piece.GetCommit() {
 					continue
@@ -260,6 +261,9 @@ func resident(b *testing.B) float64 {
 func BenchmarkFanOut(b *testing.B) {
 	for _, resources := range []int{1, 100} {
 		for _, streams := range []int{10, 100, 1000, 5000} {
+			if resources*streams > 100_000 {
+				continue // Takes minutes with both servers and their subscribers on two cores.
+			}
 			b.Run(fmt.Sprintf("resources=%d/streams=%d", resources, streams), func(b *testing.B) {
 				s := serveBoth(b, resources)
 				before := resident(b)
