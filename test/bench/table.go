@@ -132,7 +132,7 @@ func number(v float64) string {
 	switch {
 	case v == 0:
 		return "0"
-	case v > 0 && v < 0.05:
+	case v > 0 && v <= 0.05:
 		return "1/" + grouped(int64(math.Round(1/v)))
 	case v >= 100:
 		return grouped(int64(math.Round(v)))
