@@ -37,9 +37,7 @@ func (f *fleet) cost(b *testing.B, plane *Plane, flips int) (load, changes time.
 func (f *fleet) encodedWhole(b *testing.B, plane *Plane) [][]byte {
 	b.Helper()
 	tx := &transaction{recorder: plane.recorder}
-	next := plane.family.whole(f.table)
-	next.digest ^= settingsDigest(testSettings)
-	_, err := plane.queueWhole(tx, testSettings, f.table, next)
+	_, _, err := plane.queueWhole(tx, testSettings, f.table, plane.wanted(testSettings, f.table), true)
 	if settled := tx.settle(); err == nil {
 		err = settled
 	}
@@ -98,12 +96,16 @@ func BenchmarkWholeLoadOverFloor(b *testing.B) {
 	}
 }
 
+// replace replaces everything, also what is there already.
 func (f *fleet) replace(b *testing.B, plane *Plane) time.Duration {
 	b.Helper()
 	begun := cpu()
-	if err := plane.Replace(context.Background(), testSettings, f.table); err != nil {
-		b.Fatal(err)
+	plane.known = false
+	made, elements, err := plane.replace(testSettings, f.table, true)
+	if err != nil || elements < f.size*endpointsPerService {
+		b.Fatal(elements, err)
 	}
+	plane.loaded, plane.known = made, true
 	return cpu() - begun
 }
 
