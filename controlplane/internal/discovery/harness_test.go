@@ -33,10 +33,7 @@ type replica struct {
 	nodes    *nodes.Registry
 	server   *Server
 	grpc     *grpc.Server
-	listener *bufconn.Listener
-	// dialing keeps origins, from where connections come, in their order.
-	dialing sync.Mutex
-	origins chan net.Addr
+	listener *addressed
 	// cut, if positive, is after how many bytes to the client the next connection
 	// breaks.
 	cut     atomic.Int64
@@ -45,7 +42,7 @@ type replica struct {
 
 func newReplica(t testing.TB, configure func(*Config)) *replica {
 	t.Helper()
-	r := &replica{store: snapshot.NewStore(time.Now), nodes: nodes.NewRegistry(nodes.Config{Now: time.Now}), listener: bufconn.Listen(1 << 16), origins: make(chan net.Addr, 1)}
+	r := &replica{store: snapshot.NewStore(time.Now), nodes: nodes.NewRegistry(nodes.Config{Now: time.Now}), listener: listen(1 << 16)}
 	cfg := Config{Snapshots: r.store, Nodes: r.nodes}
 	if configure != nil {
 		configure(&cfg)
@@ -56,7 +53,7 @@ func newReplica(t testing.TB, configure func(*Config)) *replica {
 	}
 	r.grpc = grpc.NewServer(ServerOptions()...)
 	Register(r.grpc, r.server)
-	go func() { _ = r.grpc.Serve(addressed{r.listener, r.origins}) }()
+	go func() { _ = r.grpc.Serve(r.listener) }()
 	return r
 }
 
@@ -65,10 +62,29 @@ func (r *replica) stop() { r.grpc.Stop() }
 // addressed is a listener whose connections come from where the dialer says.
 type addressed struct {
 	*bufconn.Listener
+	// dialing keeps origins in the order of the connections.
+	dialing sync.Mutex
 	origins chan net.Addr
 }
 
-func (l addressed) Accept() (net.Conn, error) {
+// listen returns a listener whose connections hold so many bytes each way.
+func listen(buffer int) *addressed {
+	return &addressed{Listener: bufconn.Listen(buffer), origins: make(chan net.Addr, 1)}
+}
+
+// dial connects from an address.
+func (l *addressed) dial(ctx context.Context, origin net.Addr) (net.Conn, error) {
+	l.dialing.Lock()
+	defer l.dialing.Unlock()
+	l.origins <- origin
+	conn, err := l.DialContext(ctx)
+	if err != nil {
+		<-l.origins
+	}
+	return conn, err
+}
+
+func (l *addressed) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
@@ -87,14 +103,7 @@ func (f *from) RemoteAddr() net.Addr { return f.origin }
 func (r *replica) dialFrom(i int) func(context.Context, string) (net.Conn, error) {
 	origin := &net.TCPAddr{IP: net.IPv4(10, byte(i>>16), byte(i>>8), byte(i)), Port: 1024}
 	return func(ctx context.Context, _ string) (net.Conn, error) {
-		r.dialing.Lock()
-		defer r.dialing.Unlock()
-		r.origins <- origin
-		conn, err := r.listener.DialContext(ctx)
-		if err != nil {
-			<-r.origins
-		}
-		return conn, err
+		return r.listener.dial(ctx, origin)
 	}
 }
 

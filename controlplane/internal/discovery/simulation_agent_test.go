@@ -162,7 +162,7 @@ func (f *follower) dial(ctx context.Context, address string) (net.Conn, error) {
 		}
 	}
 	p := f.sim.running(s)
-	conn, err := p.dial(ctx, f.address)
+	conn, err := p.listener.dial(ctx, f.address)
 	if err != nil {
 		return nil, err
 	}

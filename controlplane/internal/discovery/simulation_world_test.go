@@ -1,15 +1,12 @@
 package discovery
 
 import (
-	"context"
-	"net"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/test/bufconn"
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	"github.com/portolan-net/portolan/api/resource"
@@ -62,26 +59,11 @@ type process struct {
 	nodes    *nodes.Registry
 	server   *Server
 	grpc     *grpc.Server
-	listener *bufconn.Listener
-	// dialing keeps origins in the order of the connections.
-	dialing sync.Mutex
-	origins chan net.Addr
+	listener *addressed
 
 	// mu guards history, the snapshots by their revision.
 	mu      sync.Mutex
 	history map[uint64]*snapshot.Snapshot
-}
-
-// dial connects from an address.
-func (p *process) dial(ctx context.Context, origin net.Addr) (net.Conn, error) {
-	p.dialing.Lock()
-	defer p.dialing.Unlock()
-	p.origins <- origin
-	conn, err := p.listener.DialContext(ctx)
-	if err != nil {
-		<-p.origins
-	}
-	return conn, err
 }
 
 // at returns the snapshot of a revision, or nil if there never was such a one.
@@ -114,7 +96,7 @@ func (s *site) start(t testing.TB) {
 	t.Helper()
 	p := &process{
 		store: snapshot.NewStore(time.Now), nodes: nodes.NewRegistry(nodes.Config{Now: time.Now}), history: map[uint64]*snapshot.Snapshot{},
-		grpc: grpc.NewServer(ServerOptions()...), listener: bufconn.Listen(1 << 14), origins: make(chan net.Addr, 1),
+		grpc: grpc.NewServer(ServerOptions()...), listener: listen(1 << 14),
 	}
 	server, err := New(Config{Snapshots: p.store, Nodes: p.nodes, PieceBytes: s.setup.pieceBytes})
 	if err != nil {
@@ -122,7 +104,7 @@ func (s *site) start(t testing.TB) {
 	}
 	p.server = server
 	Register(p.grpc, server)
-	go func() { _ = p.grpc.Serve(addressed{p.listener, p.origins}) }()
+	go func() { _ = p.grpc.Serve(p.listener) }()
 	s.process, s.told = p, 0
 }
 
