@@ -37,7 +37,7 @@ func (f *fleet) cost(b *testing.B, plane *Plane, flips int) (load, changes time.
 func (f *fleet) encodedWhole(b *testing.B, plane *Plane) [][]byte {
 	b.Helper()
 	tx := &transaction{recorder: plane.recorder}
-	_, _, err := plane.queueWhole(tx, testSettings, f.table, plane.wanted(testSettings, f.table), true)
+	_, _, err := plane.queueWhole(tx, testSettings, f.table, true)
 	if settled := tx.settle(); err == nil {
 		err = settled
 	}

@@ -62,9 +62,8 @@ func (p *Plane) Adopt(_ context.Context, settings dataplane.Settings, content da
 // replace commits the content, by what differs from the kernel's if that is little and
 // not unless everything is asked for. It returns how many elements it sent.
 func (p *Plane) replace(settings dataplane.Settings, content dataplane.Content, everything bool) (made *loaded, elements int, err error) {
-	next := p.wanted(settings, content)
 	err = p.transact("replacing the nftables rules", func(tx *transaction) (err error) {
-		made, elements, err = p.queueWhole(tx, settings, content, next, everything)
+		made, elements, err = p.queueWhole(tx, settings, content, everything)
 		return err
 	})
 	return made, elements, err
@@ -159,7 +158,7 @@ func (f *family) whole(content dataplane.Content) *batch {
 
 // queueWhole queues the whole content, or how the kernel's differs from it, and returns
 // how many elements that is.
-func (p *Plane) queueWhole(tx *transaction, settings dataplane.Settings, content dataplane.Content, next *batch, everything bool) (*loaded, int, error) {
+func (p *Plane) queueWhole(tx *transaction, settings dataplane.Settings, content dataplane.Content, everything bool) (*loaded, int, error) {
 	if err := p.lookUp(); err != nil {
 		return nil, 0, err
 	}
@@ -168,7 +167,7 @@ func (p *Plane) queueWhole(tx *transaction, settings dataplane.Settings, content
 	if err != nil {
 		return nil, 0, err
 	}
-	ranges := p.family.cidrElements(settings.ServiceCIDRs)
+	next, ranges := p.wanted(settings, content), p.family.cidrElements(settings.ServiceCIDRs)
 	if adopted {
 		if err := p.queueForgetAllBut(tx, l, next); err != nil {
 			return nil, 0, err
