@@ -187,6 +187,27 @@ func then(pieces ...*discoveryv1.StreamDeltasResponse) func(*discoveryv1.Subscri
 	}
 }
 
+// sends counts what a subscriber sends or tries to.
+type sends struct {
+	requests int
+}
+
+func (c *sends) watch(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string,
+	streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	stream, err := streamer(ctx, desc, conn, method, opts...)
+	return &counted{ClientStream: stream, sends: c}, err
+}
+
+type counted struct {
+	grpc.ClientStream
+	*sends
+}
+
+func (c *counted) SendMsg(m any) error {
+	c.requests++
+	return c.ClientStream.SendMsg(m)
+}
+
 func unavailable(*discoveryv1.Subscribe, rpc) error {
 	return status.Error(codes.Unavailable, "not synced")
 }

@@ -173,6 +173,9 @@ func (st *stream) commit(ctx context.Context, whole *assembled) error {
 	st.setLatest(nil)
 	started := s.cfg.Now()
 	result := s.cfg.Handler.Apply(ctx, tx)
+	if err := ctx.Err(); err != nil {
+		return err // What was cut short is no verdict on the transaction.
+	}
 	if result.ApplyDuration == 0 {
 		result.ApplyDuration = s.cfg.Now().Sub(started)
 	}

@@ -306,6 +306,33 @@ func TestAnObserverIsToldAndAcknowledgesNothing(t *testing.T) {
 	})
 }
 
+func TestATransactionWhoseApplyingIsCutShortByTheEndIsNotAcknowledged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := service("d/a", 1)
+		server := &script{streams: []func(*discoveryv1.Subscribe, rpc) error{
+			then(&piece{Nonce: 1, Revision: 5, Resources: []*discoveryv1.Resource{a}, Commit: true, Digest: digestOf(a)})}}
+		n := &network{}
+		defer n.serve("cp:1", server)()
+		ctx, cancel := context.WithCancel(context.Background())
+		k := &keeper{result: func(*Transaction) Result {
+			cancel()
+			return Result{Err: ctx.Err()}
+		}}
+		cfg, sent := n.config(k, "cp:1"), &sends{}
+		cfg.DialOptions = append(cfg.DialOptions, grpc.WithStreamInterceptor(sent.watch))
+		s, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Run(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		if len(k.transactions()) != 1 || sent.requests != 1 {
+			t.Errorf("%d transactions and %d requests: expected one transaction, and its subscription alone", len(k.transactions()), sent.requests)
+		}
+	})
+}
+
 func TestRunReturnsTheContextsError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, err := New((&network{}).config(&keeper{}, "cp:1"))
