@@ -150,12 +150,19 @@ func (o *Offline) Follow(node string) (*Follower, []*discoveryv1.Resource, error
 
 // Next returns what has changed for the node since the last call.
 func (f *Follower) Next() (set []*discoveryv1.Resource, removed []resource.Name, err error) {
-	view := f.store.Current().View(f.held.Node())
-	entries, removed, ok := view.Since(f.held)
+	view, way, ok := f.held.To(f.store.Current())
 	if !ok {
 		return nil, nil, fmt.Errorf("revision %d is beyond the change log", f.held.Snapshot().Revision)
 	}
 	f.held = view
+	var entries []*snapshot.Entry
+	for _, step := range way.Steps() {
+		if step.To == nil {
+			removed = append(removed, step.Name())
+			continue
+		}
+		entries = append(entries, step.To)
+	}
 	set, err = decode(entries)
 	return set, removed, err
 }

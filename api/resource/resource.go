@@ -15,12 +15,12 @@ import (
 // ClusterConfigName is the name of the only ClusterConfig.
 const ClusterConfigName = "cluster"
 
-// Kinds lists every kind, in the order in which a full transaction carries them:
-// a Service comes after the endpoints that it needs.
+// Kinds lists every kind, in the order in which a transaction carries them: those that
+// a node has of its own come first, and a Service after the endpoints that it needs.
 var Kinds = []discoveryv1.Kind{
 	discoveryv1.Kind_KIND_NODE_CONFIG,
-	discoveryv1.Kind_KIND_CLUSTER_CONFIG,
 	discoveryv1.Kind_KIND_LOCAL_ENDPOINTS,
+	discoveryv1.Kind_KIND_CLUSTER_CONFIG,
 	discoveryv1.Kind_KIND_ENDPOINT_SET,
 	discoveryv1.Kind_KIND_SERVICE,
 }

@@ -32,8 +32,7 @@ func (s *session) ack(ack *discoveryv1.Ack) error {
 	}
 	trouble := s.note(ack)
 	if s.awaiting {
-		s.awaiting = false
-		s.deadline.Stop()
+		s.awaiting, s.bundle = false, nil
 		s.observe(ack, trouble)
 	}
 	return nil

@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc/status"
 )
 
 // admission lets a few full syncs run at a time, some more wait for a while, and
@@ -44,7 +43,7 @@ func (a *admission) acquire(ctx context.Context) error {
 	case <-timer.C:
 		return a.refuse()
 	case <-ctx.Done():
-		return status.FromContextError(ctx.Err()).Err()
+		return ended(ctx)
 	}
 }
 

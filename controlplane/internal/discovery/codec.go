@@ -31,6 +31,9 @@ const (
 	maxIdle  = time.Minute
 	maxAge   = defaultStreamAge
 	ageGrace = 10 * time.Minute
+	// window is what a peer may send ahead on a stream and on a connection. It is fixed,
+	// because grpc finds out a better one by a ping and its answer for every message.
+	window = 64 << 10
 	// readBuffer is small because subscribers send little.
 	readBuffer = 4 << 10
 )
@@ -61,6 +64,8 @@ func commonOptions() []grpc.ServerOption {
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.ConnectionTimeout(connectionTimeout),
 		grpc.ReadBufferSize(readBuffer),
+		grpc.StaticStreamWindowSize(window),
+		grpc.StaticConnWindowSize(window),
 	}
 }
 

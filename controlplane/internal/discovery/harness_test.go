@@ -165,6 +165,12 @@ func endpointSet(zone, name string, port uint32) snapshot.Scoped {
 		Body: &discoveryv1.Resource_EndpointSet{EndpointSet: &discoveryv1.EndpointSet{Groups: groups}}}}
 }
 
+func localEndpoints(node, name string, port uint32) snapshot.Scoped {
+	groups := []*discoveryv1.EndpointGroup{{Ports: []*discoveryv1.EndpointPort{{Port: port}}}}
+	return snapshot.Scoped{Scope: snapshot.Scope{Node: node}, Resource: &discoveryv1.Resource{Name: name,
+		Body: &discoveryv1.Resource_LocalEndpoints{LocalEndpoints: &discoveryv1.LocalEndpoints{Local: groups}}}}
+}
+
 func nodeConfig(node, zone string) snapshot.Scoped {
 	return snapshot.Scoped{Scope: snapshot.Scope{Node: node}, Resource: &discoveryv1.Resource{Name: node,
 		Body: &discoveryv1.Resource_NodeConfig{NodeConfig: &discoveryv1.NodeConfig{Zone: zone}}}}
@@ -268,9 +274,10 @@ func (r *replica) open(t testing.TB) *client {
 	return openVia(t, r.dial)
 }
 
-func openVia(t testing.TB, dial func(context.Context, string) (net.Conn, error)) *client {
+func openVia(t testing.TB, dial func(context.Context, string) (net.Conn, error), options ...grpc.DialOption) *client {
 	t.Helper()
-	conn, err := grpc.NewClient("passthrough:///cp", grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(dial))
+	options = append(options, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(dial))
+	conn, err := grpc.NewClient("passthrough:///cp", options...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,6 +35,18 @@ func known() kinds {
 
 func (k kinds) has(kind discoveryv1.Kind) bool { return kind > 0 && kind < 64 && k&(1<<kind) != 0 }
 
+// own returns those of which each node has its own resources, and common the others.
+func (k kinds) own() kinds { return k &^ k.common() }
+
+func (k kinds) common() kinds {
+	for _, kind := range resource.Kinds {
+		if snapshot.OfNode(kind) {
+			k &^= 1 << kind
+		}
+	}
+	return k
+}
+
 // list returns the kinds in the order in which transactions carry them.
 func (k kinds) list() []discoveryv1.Kind {
 	var list []discoveryv1.Kind
@@ -49,8 +61,8 @@ func (k kinds) list() []discoveryv1.Kind {
 // digest returns the XOR over all resources of these kinds in the view.
 func (k kinds) digest(view snapshot.View) uint64 {
 	var sum uint64
-	for _, kind := range k.list() {
-		sum ^= view.Digest(kind).Sum()
+	for entry := range view.All(k.has) {
+		sum ^= contribution(entry)
 	}
 	return sum
 }

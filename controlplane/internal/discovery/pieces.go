@@ -8,7 +8,6 @@ import (
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	"github.com/portolan-net/portolan/controlplane/internal/model"
-	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
 )
 
 // nameOverhead is about what a name or a reset costs in a piece besides its text.
@@ -43,7 +42,16 @@ func (p *pieces) write(tx transaction) error {
 		if err := p.make(len(entry.Frame), revision); err != nil {
 			return err
 		}
-		p.add(entry)
+		p.add((*mem.SliceBuffer)(&entry.Frame), 1)
+	}
+	if tx.bundle != nil {
+		for i := range tx.bundle.parts {
+			part := &tx.bundle.parts[i]
+			if err := p.make(len(part.fields), revision); err != nil {
+				return err
+			}
+			p.add(&part.fields, part.resources)
+		}
 	}
 	p.head.Commit = true
 	p.head.Source = tx.source()
@@ -70,11 +78,11 @@ func (p *pieces) make(bytes int, revision uint64) error {
 	return nil
 }
 
-// add appends a resource's shared frame. The conversion lets the entry's own slice
-// header serve as the buffer, so that a resource costs a stream no allocation.
-func (p *pieces) add(entry *snapshot.Entry) {
-	p.frames = append(p.frames, (*mem.SliceBuffer)(&entry.Frame))
-	p.resources++
+// add appends encoded fields that are shared with other streams. They come by pointer,
+// which makes their own slice header the buffer, so that they cost no allocation.
+func (p *pieces) add(fields *mem.SliceBuffer, resources int) {
+	p.frames = append(p.frames, fields)
+	p.resources += resources
 }
 
 // flush sends the piece. The head goes first; it and the frames are one message.

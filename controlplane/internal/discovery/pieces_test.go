@@ -28,6 +28,7 @@ func viewOf(t testing.TB, n int) snapshot.View {
 
 func TestAPieceIsOneMessageThroughTheCodec(t *testing.T) {
 	view := viewOf(t, 3)
+	server := &Server{cfg: Config{PieceBytes: 1 << 20}}
 	all := kindsOf(nil)
 	c := codec{encoding.GetCodecV2(proto.Name)}
 	var got discoveryv1.StreamDeltasResponse
@@ -38,7 +39,7 @@ func TestAPieceIsOneMessageThroughTheCodec(t *testing.T) {
 		}
 		return c.Unmarshal(parts, &got)
 	}}
-	if err := p.write(everything(view, all)); err != nil {
+	if err := p.write(server.everything(view, all)); err != nil {
 		t.Fatal(err)
 	}
 	want := discoveryv1.StreamDeltasResponse{Nonce: 1, Revision: 1, Commit: true, Digest: all.digest(view),
@@ -70,7 +71,7 @@ func TestAResourceCostsAPieceNoCopyAndNoAllocation(t *testing.T) {
 	allocations := testing.AllocsPerRun(10, func() {
 		p.frames = p.frames[:1]
 		for _, entry := range entries {
-			p.add(entry)
+			p.add((*mem.SliceBuffer)(&entry.Frame), 1)
 		}
 	})
 	if allocations != 0 || &p.frames[1].ReadOnlyData()[0] != &entries[0].Frame[0] {

@@ -3,10 +3,13 @@ package discovery
 import (
 	"fmt"
 	"maps"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/encoding/proto"
 	"pgregory.net/rapid"
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
@@ -79,26 +82,91 @@ func (r *replica) mutate(t *testing.T, rt *rapid.T) {
 	r.commit(t, owner, list...)
 }
 
-// TestTheDigestOfADifferenceIsTheViews covers both ways to compute it.
-func TestTheDigestOfADifferenceIsTheViews(t *testing.T) {
-	all := kindsOf(nil)
+// TestADifferenceLeadsToTheView of any node and for any kinds, in pieces of any size, what
+// nodes have in common taken from the shelf or made anew.
+func TestADifferenceLeadsToTheView(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		store := snapshot.NewStore(time.Now)
-		commit := func(n int, port uint32) snapshot.View {
-			tx := store.Begin()
-			if err := tx.Replace("o", services(n, port)); err != nil {
-				rt.Fatal(err)
-			}
-			now, _ := tx.Commit(model.SourceVersion{})
-			return now.View("n")
+		server := &Server{cfg: Config{Snapshots: store, PieceBytes: rapid.IntRange(1, 300).Draw(rt, "piece")}}
+		commitRandomly(rt, store)
+		var old []snapshot.View
+		for _, node := range []string{"a", "b", "c", "unknown"} {
+			old = append(old, store.Current().View(node))
 		}
-		old := commit(rapid.IntRange(0, 2*smallChange).Draw(rt, "before"), uint32(rapid.IntRange(1, 2).Draw(rt, "port")))
-		now := commit(rapid.IntRange(0, 2*smallChange).Draw(rt, "after"), uint32(rapid.IntRange(1, 2).Draw(rt, "port")))
-		tx, empty, ok := difference(old, all.digest(old), now, all, 1<<20)
-		if !ok || tx.digest != all.digest(now) || empty != (all.digest(old) == all.digest(now)) {
-			rt.Fatalf("ok %v, empty %v, digest %x, want %x", ok, empty, tx.digest, all.digest(now))
+		for range rapid.IntRange(0, 3).Draw(rt, "commits") {
+			commitRandomly(rt, store)
+		}
+		of := kindsOf(rapid.SliceOf(rapid.SampledFrom(resource.Kinds)).Draw(rt, "kinds"))
+		for _, from := range old {
+			tx, empty, ok := server.difference(from, of.digest(from), store.Current(), of)
+			now := store.Current().View(from.Node())
+			held, want := contents(from, of), contents(now, of)
+			if !ok || tx.view != now || tx.digest != of.digest(now) || empty != maps.Equal(held, want) {
+				rt.Fatalf("ok %v, empty %v, digest %x: expected %x", ok, empty, tx.digest, of.digest(now))
+			}
+			if take(rt, held, tx, server.cfg.PieceBytes); !maps.Equal(held, want) {
+				rt.Fatalf("node %s is led to\n%v\nexpected\n%v", from.Node(), held, want)
+			}
+			everything := server.everything(now, of)
+			anew := map[resource.Name]uint64{}
+			if take(rt, anew, everything, server.cfg.PieceBytes); !maps.Equal(anew, want) || everything.digest != of.digest(now) {
+				rt.Fatalf("node %s is sent\n%v\nas everything, expected\n%v", from.Node(), anew, want)
+			}
 		}
 	})
+}
+
+// commitRandomly gives one owner new content.
+func commitRandomly(t *rapid.T, store *snapshot.Store) {
+	port := uint32(rapid.IntRange(1, 3).Draw(t, "port"))
+	owner := rapid.SampledFrom([]string{"s1", "s2", "node/a", "node/b", "node/c"}).Draw(t, "owner")
+	var list []snapshot.Scoped
+	if node, is := strings.CutPrefix(owner, "node/"); is {
+		list = append(list, nodeConfig(node, rapid.SampledFrom([]string{"", "z1", "z2"}).Draw(t, "zone")))
+	} else {
+		for i := range rapid.IntRange(0, 10).Draw(t, "resources") {
+			name := fmt.Sprintf("%s/%d", owner, i)
+			list = append(list, service(name, port), endpointSet(rapid.SampledFrom([]string{"", "z1", "z2"}).Draw(t, "zone"), name, port))
+			if rapid.Bool().Draw(t, "local") {
+				list = append(list, localEndpoints(rapid.SampledFrom([]string{"a", "b"}).Draw(t, "node"), name, port))
+			}
+		}
+	}
+	tx := store.Begin()
+	if err := tx.Replace(owner, list); err != nil {
+		t.Fatal(err)
+	}
+	tx.Commit(model.SourceVersion{})
+}
+
+// take applies what the pieces of a transaction say once they are decoded.
+func take(t *rapid.T, held map[resource.Name]uint64, tx transaction, limit int) {
+	c := codec{encoding.GetCodecV2(proto.Name)}
+	resources, sent := 0, 0
+	p := pieces{limit: limit, send: func(f *frame) error {
+		parts, err := c.Marshal(f)
+		if err != nil {
+			return err
+		}
+		var got discoveryv1.StreamDeltasResponse
+		if err := c.Unmarshal(parts, &got); err != nil {
+			return err
+		}
+		for _, name := range got.GetRemoved() {
+			delete(held, resource.NameOf(name))
+		}
+		for _, r := range got.GetResources() {
+			held[resource.Name{Kind: resource.KindOf(r), Name: r.GetName()}] = r.GetVersion()
+		}
+		resources, sent = resources+len(got.GetResources()), sent+parts.Len()
+		return nil
+	}}
+	if err := p.write(tx); err != nil {
+		t.Fatal(err)
+	}
+	if p.resources != resources || p.sent != sent {
+		t.Fatalf("counted %d resources and %d bytes, sent %d and %d", p.resources, p.sent, resources, sent)
+	}
 }
 
 // TestAnyDivisionIntoBucketsIsAnswered resumes with any number of buckets.

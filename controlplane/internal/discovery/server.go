@@ -30,6 +30,9 @@ type Server struct {
 	streams   *streams
 	door      *door
 	counters  counters
+	// spans and wholes have what is sent to many.
+	spans  shelf[spanned]
+	wholes shelf[whole]
 }
 
 // New returns a server; Register adds it to a grpc.Server made with ServerOptions.
@@ -78,6 +81,7 @@ func (s *Server) StreamDeltas(stream rpc) error {
 		return err
 	}
 	session := newSession(s, stream)
+	defer session.kick(nil)
 	go session.receive()
 	subscribe, err := session.first()
 	if err == nil {
@@ -155,11 +159,11 @@ func (s *Server) fresh(ctx context.Context, theirs *discoveryv1.SourceVersion) e
 	}
 }
 
-// view returns what the node should hold now, and a point of the source's history that
-// it is not behind. The point is read first, because a commit moves it last.
-func (s *Server) view(node string) (snapshot.View, model.SourceVersion) {
+// current returns the newest snapshot, and a point of the source's history that it is
+// not behind. The point is read first, because a commit moves it last.
+func (s *Server) current() (*snapshot.Snapshot, model.SourceVersion) {
 	seen := s.cfg.Snapshots.Seen()
-	return s.cfg.Snapshots.Current().View(node), seen
+	return s.cfg.Snapshots.Current(), seen
 }
 
 func peerAddress(ctx context.Context) string {

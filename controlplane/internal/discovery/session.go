@@ -31,7 +31,9 @@ type session struct {
 	kinds  kinds
 
 	requests chan request
-	kicked   chan error
+	// ctx is the stream's, until kick ends it with a cause.
+	ctx  context.Context
+	kick context.CancelCauseFunc
 
 	// held is what the subscriber has once it has applied what was sent, digest
 	// that view's digest, committed the nonce that acknowledges it.
@@ -39,21 +41,18 @@ type session struct {
 	digest    uint64
 	committed uint64
 	out       pieces
+	// bundle is kept until its transaction is acknowledged, for others to take it too.
+	bundle *bundle
 	// sending has the outcome while a transaction is being sent, else it is nil.
 	sending chan error
-	// awaiting is set from then until the Ack, with a deadline. The deadline also
-	// bounds how long one piece can take to be sent.
+	// awaiting is set from then until the Ack.
 	awaiting bool
-	deadline *time.Timer
-	// resting, if not nil, ends an observer's pause between transactions.
-	resting <-chan time.Time
+	alarm    *alarm
 	// byChange is set if the transaction was caused by a change.
 	byChange bool
 	heavy    bool
-	// admitted is set while the stream holds a slot for a full sync, which ends when
-	// slot says that a piece takes too long.
+	// admitted is set while the stream holds a slot for a full sync.
 	admitted bool
-	slot     *time.Timer
 	// aged is set once the stream is old enough to end.
 	aged bool
 
@@ -70,7 +69,8 @@ type request struct {
 }
 
 func newSession(server *Server, stream rpc) *session {
-	return &session{server: server, stream: stream, requests: make(chan request), kicked: make(chan error, 1)}
+	ctx, kick := context.WithCancelCause(stream.Context())
+	return &session{server: server, stream: stream, requests: make(chan request), ctx: ctx, kick: kick}
 }
 
 // receive passes requests on until there are no more or the stream ends.
@@ -83,7 +83,7 @@ func (s *session) receive() {
 		}
 		select {
 		case s.requests <- request{received, err}:
-		case <-s.stream.Context().Done():
+		case <-s.ctx.Done():
 			return
 		}
 		if err != nil {
@@ -117,14 +117,6 @@ func (s *session) refused(err error) {
 	}, reason(err))
 }
 
-// kick ends the session from outside.
-func (s *session) kick(err error) {
-	select {
-	case s.kicked <- err:
-	default:
-	}
-}
-
 // serve brings the subscriber up to date and keeps it there.
 func (s *session) serve(resume *discoveryv1.Resume) error {
 	cfg := &s.server.cfg
@@ -132,18 +124,15 @@ func (s *session) serve(resume *discoveryv1.Resume) error {
 	if err != nil {
 		return err
 	}
-	s.deadline = time.NewTimer(cfg.AckTimeout)
-	defer s.deadline.Stop()
-	s.slot = time.NewTimer(cfg.SlotTimeout)
-	defer s.slot.Stop()
+	now := cfg.Now()
+	s.alarm = newAlarm(now)
+	defer s.alarm.stop()
+	s.alarm.list, s.alarm.age = now.Add(listAfter), now.Add(s.server.age())
 	s.out = pieces{limit: cfg.PieceBytes, send: func(f *frame) error {
 		err := s.stream.SendMsg(f)
-		s.deadline.Reset(cfg.AckTimeout)
-		s.slot.Reset(cfg.SlotTimeout)
+		s.alarm.progress(cfg.Now())
 		return err
 	}}
-	list, age := time.After(listAfter), time.NewTimer(s.server.age())
-	defer age.Stop()
 	for err := s.begin(tx); ; {
 		if err != nil {
 			return err
@@ -151,6 +140,7 @@ func (s *session) serve(resume *discoveryv1.Resume) error {
 		if s.aged && s.sending == nil && !s.awaiting && !s.observer {
 			return errAged
 		}
+		s.alarm.set(s.due())
 		select {
 		case sent := <-s.sending:
 			err = s.sent(sent)
@@ -158,21 +148,54 @@ func (s *session) serve(resume *discoveryv1.Resume) error {
 			err = s.handle(received)
 		case <-s.changed():
 			err = s.follow()
-		case <-s.resting:
-			s.resting = nil
-		case <-list:
-			s.list(false)
-		case <-s.slot.C:
-			s.dismiss()
-		case <-age.C:
-			s.aged = true
-		case <-s.deadline.C:
-			err = s.late()
-		case err = <-s.kicked:
-		case <-s.stream.Context().Done():
-			err = status.FromContextError(s.stream.Context().Err()).Err()
+		case <-s.alarm.rings:
+			err = s.rung(cfg.Now())
+		case <-s.ctx.Done():
+			err = ended(s.ctx)
 		}
 	}
+}
+
+// ended says why a session's context has ended.
+func ended(ctx context.Context) error {
+	cause := context.Cause(ctx)
+	if _, ok := status.FromError(cause); ok {
+		return cause
+	}
+	return status.FromContextError(cause).Err()
+}
+
+// due returns when the session next has to look at the clock.
+func (s *session) due() time.Time {
+	cfg := &s.server.cfg
+	due := earliest(s.alarm.list, s.alarm.age, s.alarm.rested)
+	if s.sending != nil || s.awaiting {
+		due = earliest(due, s.alarm.progressed().Add(cfg.AckTimeout))
+	}
+	if s.admitted {
+		due = earliest(due, s.alarm.progressed().Add(cfg.SlotTimeout))
+	}
+	return due
+}
+
+// rung does what is due. It may be nothing: what the alarm was set for may have happened.
+func (s *session) rung(now time.Time) error {
+	cfg, stuck := &s.server.cfg, now.Sub(s.alarm.progressed())
+	s.alarm.at = time.Time{}
+	if passed(&s.alarm.list, now) {
+		s.list(false)
+	}
+	if passed(&s.alarm.age, now) {
+		s.aged = true
+	}
+	passed(&s.alarm.rested, now)
+	if s.admitted && stuck >= cfg.SlotTimeout {
+		s.dismiss()
+	}
+	if (s.sending != nil || s.awaiting) && stuck >= cfg.AckTimeout {
+		return s.late()
+	}
+	return nil
 }
 
 // opening returns the first transaction. One that carries much is admitted first,
@@ -182,7 +205,7 @@ func (s *session) opening(resume *discoveryv1.Resume) (transaction, error) {
 	if err != nil || !tx.heavy {
 		return tx, err
 	}
-	if err := s.server.admission.acquire(s.stream.Context()); err != nil {
+	if err := s.server.admission.acquire(s.ctx); err != nil {
 		s.server.counters.refused.Add(1)
 		return transaction{}, err
 	}
@@ -191,9 +214,10 @@ func (s *session) opening(resume *discoveryv1.Resume) (transaction, error) {
 }
 
 func (s *session) answer(resume *discoveryv1.Resume) (transaction, error) {
-	view, seen := s.server.view(s.node.GetId())
-	if resume == nil {
-		tx := everything(view, s.kinds)
+	now, seen := s.server.current()
+	view := now.View(s.node.GetId())
+	if len(resume.GetDigests()) == 0 {
+		tx := s.server.everything(view, s.kinds)
 		tx.seen = seen
 		return tx, nil
 	}
@@ -222,7 +246,7 @@ func (s *session) listen() <-chan request {
 // changed returns what is closed when there is a newer snapshot, or nil while the
 // subscriber is not to be told of it.
 func (s *session) changed() <-chan struct{} {
-	if s.sending != nil || s.awaiting || s.resting != nil {
+	if s.sending != nil || s.awaiting || !s.alarm.rested.IsZero() {
 		return nil
 	}
 	return s.held.Snapshot().Changed()
@@ -230,17 +254,17 @@ func (s *session) changed() <-chan struct{} {
 
 // follow sends what differs from the current snapshot, if anything does.
 func (s *session) follow() error {
-	view, seen := s.server.view(s.node.GetId())
-	tx, empty, ok := difference(s.held, s.digest, view, s.kinds, s.server.cfg.PieceBytes)
+	now, seen := s.server.current()
+	tx, empty, ok := s.server.difference(s.held, s.digest, now, s.kinds)
 	if !ok {
 		return status.Error(codes.Aborted, "fell behind the change log: resume")
 	}
-	if view.Zone() != s.held.Zone() {
-		s.record.Moved(view.Zone())
+	if tx.view.Zone() != s.held.Zone() {
+		s.record.Moved(tx.view.Zone())
 	}
 	if empty {
-		s.held = view
-		s.record.Unchanged(view.Snapshot().Revision)
+		s.held = tx.view
+		s.record.Unchanged(now.Revision)
 		return nil
 	}
 	s.byChange, tx.seen = true, seen
@@ -251,9 +275,9 @@ func (s *session) follow() error {
 // empty then; anything else is sent by a goroutine of its own, so that the session
 // can end it.
 func (s *session) begin(tx transaction) error {
-	s.held, s.digest, s.heavy = tx.view, tx.digest, tx.heavy
+	s.held, s.digest, s.heavy, s.bundle = tx.view, tx.digest, tx.heavy, tx.bundle
 	s.out.resources, s.out.sent = 0, 0
-	s.deadline.Reset(s.server.cfg.AckTimeout)
+	s.alarm.progress(s.server.cfg.Now())
 	if tx.small && !s.observer {
 		return s.sent(s.out.write(tx))
 	}
@@ -278,7 +302,6 @@ func (s *session) sent(err error) error {
 		return nil
 	}
 	s.awaiting = true
-	s.deadline.Reset(s.server.cfg.AckTimeout)
 	return nil
 }
 
@@ -303,9 +326,8 @@ func (s *session) dismiss() {
 
 // rest starts an observer's pause.
 func (s *session) rest() {
-	s.awaiting = false
-	s.deadline.Stop()
-	s.resting = time.After(s.server.cfg.ObserverInterval)
+	s.awaiting, s.bundle = false, nil
+	s.alarm.rested = s.server.cfg.Now().Add(s.server.cfg.ObserverInterval)
 }
 
 // late ends a stream whose subscriber does not receive or does not acknowledge.

@@ -241,7 +241,7 @@ func (f *follower) check(tx *subscribe.Transaction) {
 		violate(torn, "%s is sent revision %d, which there never was", f.name, tx.Revision)
 		return
 	}
-	if want := contents(at.View(f.name)); !maps.Equal(f.now.held, want) {
+	if want := contents(at.View(f.name), known()); !maps.Equal(f.now.held, want) {
 		violate(torn, "%s at revision %d: %s", f.name, tx.Revision, differences(f.now.held, want))
 	}
 }

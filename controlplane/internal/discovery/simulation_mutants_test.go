@@ -154,19 +154,18 @@ func (m *logOffByOne) lost(revision uint64) map[resource.Name]uint64 {
 	view := func(revision uint64) snapshot.View { return m.l.process.at(revision).View(m.l.f.name) }
 	for from := m.revision; from+1 < revision; from++ {
 		old, next := view(from), view(from+1)
-		set, removed, _ := next.Since(old)
-		if len(set)+len(removed) == 0 {
+		_, way, _ := old.To(next.Snapshot())
+		steps := way.Steps()
+		if len(steps) == 0 {
 			continue // The server has moved on without a word.
 		}
-		for _, e := range set {
-			removed = append(removed, e.Name)
-		}
 		lost, now := map[resource.Name]uint64{}, view(revision)
-		for _, name := range removed {
+		for _, step := range steps {
+			name := step.Name()
 			if contribution(next.Get(name)) == contribution(now.Get(name)) {
 				lost[name] = 0
-				if e := old.Get(name); e != nil {
-					lost[name] = e.Version
+				if step.From != nil {
+					lost[name] = step.From.Version
 				}
 			}
 		}

@@ -85,7 +85,7 @@ func (p *planner) edit() {
 	owner := fmt.Sprintf("o%d", p.IntN(4))
 	most := 12
 	if p.chance(10) {
-		most = 4 * smallChange
+		most = 4 * maxSmall
 	}
 	var list []snapshot.Scoped
 	for i := range p.IntN(most) {

@@ -8,7 +8,6 @@ import (
 
 	"google.golang.org/grpc"
 
-	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	"github.com/portolan-net/portolan/api/resource"
 	"github.com/portolan-net/portolan/controlplane/internal/model"
 	"github.com/portolan-net/portolan/controlplane/internal/nodes"
@@ -151,17 +150,11 @@ func (s *site) commit(t testing.TB, edits []edit, point int) {
 	s.told = point
 }
 
-// contents returns a view's resources by version.
-func contents(view snapshot.View) map[resource.Name]uint64 {
+// contents returns the versions of a view's resources of some kinds.
+func contents(view snapshot.View, of kinds) map[resource.Name]uint64 {
 	held := map[resource.Name]uint64{}
-	for entry := range view.All(func(discoveryv1.Kind) bool { return true }) {
+	for entry := range view.All(of.has) {
 		held[entry.Name] = entry.Version
 	}
 	return held
-}
-
-func localEndpoints(node, name string, port uint32) snapshot.Scoped {
-	groups := []*discoveryv1.EndpointGroup{{Ports: []*discoveryv1.EndpointPort{{Port: port}}}}
-	return snapshot.Scoped{Scope: snapshot.Scope{Node: node}, Resource: &discoveryv1.Resource{Name: name,
-		Body: &discoveryv1.Resource_LocalEndpoints{LocalEndpoints: &discoveryv1.LocalEndpoints{Local: groups}}}}
 }

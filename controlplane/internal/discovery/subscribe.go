@@ -24,8 +24,8 @@ func (s *session) first() (*discoveryv1.Subscribe, error) {
 		return checked(received)
 	case <-timer.C:
 		return nil, status.Errorf(codes.DeadlineExceeded, "no subscribe within %s", s.server.cfg.SubscribeTimeout)
-	case <-s.stream.Context().Done():
-		return nil, status.FromContextError(s.stream.Context().Err()).Err()
+	case <-s.ctx.Done():
+		return nil, ended(s.ctx)
 	}
 }
 

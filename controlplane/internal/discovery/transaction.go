@@ -17,10 +17,13 @@ type transaction struct {
 	// seen is what had been seen of the source when the view was taken.
 	seen model.SourceVersion
 	// digest is that of the view, for the subscribed kinds.
-	digest  uint64
-	resets  []*discoveryv1.ResetBucket
+	digest uint64
+	resets []*discoveryv1.ResetBucket
+	// removed and entries are the stream's own; bundle, which may be nil, is what it has
+	// in common with others.
 	removed []resource.Name
 	entries iter.Seq[*snapshot.Entry]
+	bundle  *bundle
 	// heavy is set if it carries much of the view: it has to be admitted.
 	heavy bool
 	// held and served are how many Services, at least, a subscriber that resumes holds,
@@ -42,10 +45,15 @@ func (t *transaction) source() *discoveryv1.SourceVersion {
 
 // everything leads a subscriber that holds nothing, or that nothing is known of,
 // to the view.
-func everything(view snapshot.View, of kinds) transaction {
-	tx := transaction{view: view, digest: of.digest(view), entries: view.All(of.has), heavy: true}
+func (s *Server) everything(view snapshot.View, of kinds) transaction {
+	key := whole{snapshot: view.Snapshot(), zone: view.Zone(), of: of}
+	common := s.wholes.take(view.Snapshot().Revision, key, func() *bundle {
+		return bundleOf(view.All(of.common().has), s.cfg.PieceBytes)
+	})
+	own := of.own()
+	tx := transaction{view: view, digest: common.digest ^ own.digest(view), entries: view.All(own.has), bundle: common, heavy: true}
 	for _, kind := range of.list() {
-		tx.resets = append(tx.resets, whole(kind))
+		tx.resets = append(tx.resets, wholeKind(kind))
 	}
 	return tx
 }
@@ -107,7 +115,7 @@ func usedOf(digest resource.Digest, buckets int) int {
 	return used(folded)
 }
 
-func whole(kind discoveryv1.Kind) *discoveryv1.ResetBucket {
+func wholeKind(kind discoveryv1.Kind) *discoveryv1.ResetBucket {
 	return &discoveryv1.ResetBucket{Kind: kind, Bucket: 0, Buckets: 1}
 }
 
@@ -125,7 +133,7 @@ func differing(kind discoveryv1.Kind, ours, theirs resource.Digest) ([]*discover
 		}
 	}
 	if 4*len(resets) > 3*len(folded) {
-		return []*discoveryv1.ResetBucket{whole(kind)}, nil
+		return []*discoveryv1.ResetBucket{wholeKind(kind)}, nil
 	}
 	return resets, nil
 }
@@ -151,44 +159,42 @@ func inBuckets(view snapshot.View, resets []*discoveryv1.ResetBucket) iter.Seq[*
 	}
 }
 
-// smallChange is up to how many changed resources the digest is moved on by them
-// alone; beyond, it is cheaper to take it from the view.
-const smallChange = 32
+// maxSmall is up to how many names a transaction may remove that is small: that is fewer
+// than fit a piece.
+const maxSmall = 32
 
-// difference leads a subscriber from one view to a later one. ok is false if the
-// change log no longer reaches back that far.
-func difference(old snapshot.View, digest uint64, view snapshot.View, of kinds, pieceBytes int) (tx transaction, empty, ok bool) {
-	set, removed, ok := view.Since(old)
+// difference leads a subscriber from one view to that of a newer snapshot. empty is set if
+// there is nothing to send, ok is false if the change log no longer reaches back that far.
+func (s *Server) difference(old snapshot.View, digest uint64, now *snapshot.Snapshot, of kinds) (tx transaction, empty, ok bool) {
+	view, way, ok := old.To(now)
 	if !ok {
 		return transaction{}, false, false
 	}
-	set = slices.DeleteFunc(set, func(e *snapshot.Entry) bool { return !of.has(e.Name.Kind) })
-	removed = slices.DeleteFunc(removed, func(n resource.Name) bool { return !of.has(n.Kind) })
-	tx = transaction{view: view, removed: removed, entries: slices.Values(set)}
-	if len(set)+len(removed) <= smallChange {
-		tx.digest = digest ^ movedBy(old, set, removed)
-	} else {
-		tx.digest = of.digest(view)
+	common := s.spans.take(now.Revision, spanned{way.Span, of}, func() *bundle {
+		return bundleOfSteps(way.Span.Steps(), of, s.cfg.PieceBytes)
+	})
+	tx = transaction{view: view, digest: digest ^ common.digest, bundle: common}
+	var set []*snapshot.Entry
+	bytes := common.bytes()
+	for _, step := range way.Own {
+		if !of.has(step.Name().Kind) {
+			continue
+		}
+		tx.digest ^= moved(step)
+		if step.To == nil {
+			tx.removed = append(tx.removed, step.Name())
+			continue
+		}
+		set = append(set, step.To)
+		bytes += len(step.To.Frame)
 	}
-	bytes := 0
-	for _, entry := range set {
-		bytes += len(entry.Frame)
-	}
-	tx.small = bytes <= pieceBytes && len(removed) <= smallChange
-	return tx, len(set)+len(removed) == 0, true
+	tx.entries = slices.Values(set)
+	tx.small = bytes <= s.cfg.PieceBytes && len(tx.removed) <= maxSmall
+	return tx, len(set)+len(tx.removed) == 0 && common.empty(), true
 }
 
-// movedBy returns by what the digest differs after the change.
-func movedBy(old snapshot.View, set []*snapshot.Entry, removed []resource.Name) uint64 {
-	var moved uint64
-	for _, entry := range set {
-		moved ^= contribution(old.Get(entry.Name)) ^ contribution(entry)
-	}
-	for _, name := range removed {
-		moved ^= contribution(old.Get(name))
-	}
-	return moved
-}
+// moved returns by what a step changes the digest.
+func moved(step snapshot.Step) uint64 { return contribution(step.From) ^ contribution(step.To) }
 
 func contribution(e *snapshot.Entry) uint64 {
 	if e == nil {

@@ -3,11 +3,13 @@
 //
 //	compile ── Replace(owner, resources) ──▶ Store ── Commit ──▶ Snapshot N+1
 //	                                                               │ closes N.Changed
-//	stream at N ── View(node).Since(view at N) ◀───────────────────┘
+//	view at N ── To(snapshot N+1) ◀──────────────────────────────────┘
 //
 // A resource has a scope: shared by all nodes, a variant for one zone, or for one
-// node alone. A node's View resolves each name to its node's or zone's variant,
-// else the shared one. Resources live in a persistent radix tree, so a commit
+// node alone, if it is of a kind that nodes have of their own. A node's View resolves
+// each name to its zone's variant, else the shared one. The way from a View to a later
+// one has two parts: a Span that nodes have in common, which is computed once for all
+// of them, and the node's own steps. Resources live in a persistent radix tree, so a commit
 // costs the change and not the cluster, and an old snapshot that a slow stream
 // still refers to shares almost all of its memory with the current one.
 //

@@ -12,7 +12,8 @@ import (
 )
 
 // Scope says which nodes a resource is for. The zero value is all of them; at
-// most one field is set.
+// most one field is set. Node is set for the kinds of OfNode, and for no other, so that
+// what nodes have in common is the same for each of them.
 type Scope struct {
 	Zone string
 	Node string
@@ -22,6 +23,11 @@ type Scope struct {
 type Scoped struct {
 	Scope    Scope
 	Resource *discoveryv1.Resource
+}
+
+// OfNode tells whether each node has its own resources of a kind.
+func OfNode(kind discoveryv1.Kind) bool {
+	return kind == discoveryv1.Kind_KIND_NODE_CONFIG || kind == discoveryv1.Kind_KIND_LOCAL_ENDPOINTS
 }
 
 // Entry is an encoded resource. It is immutable.
@@ -42,7 +48,12 @@ const framePrefix = 6
 const resourcesField = 3
 
 // encode makes the entry of a resource and sets its version.
-func encode(owner string, r *discoveryv1.Resource) (*Entry, error) {
+func encode(owner string, scoped Scoped) (*Entry, error) {
+	r := scoped.Resource
+	if kind := resource.KindOf(r); OfNode(kind) != (scoped.Scope.Node != "") {
+		return nil, fmt.Errorf("%s %q in scope %+v: expected a node's scope for the kinds that nodes have of their own, and for no other",
+			resource.KindName(kind), r.GetName(), scoped.Scope)
+	}
 	body, err := resource.Encode(r)
 	if err != nil {
 		return nil, err

@@ -58,6 +58,40 @@ func (s *Snapshot) View(node string) View {
 	return view
 }
 
+// inZone returns what nodes of a zone see of a name that is no node's own, or nil.
+func (s *Snapshot) inZone(zone string, name resource.Name) *Entry {
+	if zone != "" {
+		if entry := s.lookup(Scope{Zone: zone}, name); entry != nil {
+			return entry
+		}
+	}
+	return s.lookup(Scope{}, name)
+}
+
+// since returns what each commit after an older snapshot changed. ok is false if the log
+// no longer reaches back that far.
+func (s *Snapshot) since(older *Snapshot) (changes []delta, ok bool) {
+	missed := s.Revision - older.Revision
+	if older.Revision > s.Revision || missed > uint64(len(s.log)) {
+		return nil, false
+	}
+	return s.log[uint64(len(s.log))-missed:], true
+}
+
+// variants returns the names of which a zone has its own variant.
+func (s *Snapshot) variants(zone string) []resource.Name {
+	if zone == "" {
+		return nil
+	}
+	var names []resource.Name
+	iterator := s.tree.Root().Iterator()
+	iterator.SeekPrefix(scopePrefix(Scope{Zone: zone}))
+	for _, entry, ok := iterator.Next(); ok; _, entry, ok = iterator.Next() {
+		names = append(names, entry.Name)
+	}
+	return names
+}
+
 // lookup returns the entry of exactly this scope, or nil.
 func (s *Snapshot) lookup(scope Scope, name resource.Name) *Entry {
 	entry, _ := s.tree.Get(key(scope, name))

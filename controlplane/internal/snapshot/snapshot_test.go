@@ -41,12 +41,12 @@ func holds(v View) held {
 	return h
 }
 
-func (h held) apply(set []*Entry, removed []resource.Name) {
-	for _, entry := range set {
-		h[entry.Name] = entry.Version
-	}
-	for _, name := range removed {
-		delete(h, name)
+func (h held) apply(steps []Step) {
+	for _, step := range steps {
+		delete(h, step.Name())
+		if step.To != nil {
+			h[step.Name()] = step.To.Version
+		}
 	}
 }
 
@@ -156,16 +156,18 @@ func must(t *rapid.T, err error) {
 }
 
 func follow(t *rapid.T, current *Snapshot, node string, following map[string]held, at map[string]View) {
-	view := current.View(node)
-	set, removed, ok := view.Since(at[node])
+	view, way, ok := at[node].To(current)
 	if !ok {
 		t.Fatalf("log does not reach back from %d to %d", current.Revision, at[node].snapshot.Revision)
 	}
-	checkDelta(t, following[node], set, removed)
+	if view != current.View(node) {
+		t.Fatalf("node %s goes to %+v: expected %+v", node, view, current.View(node))
+	}
+	checkSteps(t, following[node], way.Steps())
 	for _, kind := range resource.Kinds { // What was committed since changes nothing in an older snapshot.
 		checkDigest(t, at[node], kind, following[node])
 	}
-	following[node].apply(set, removed)
+	following[node].apply(way.Steps())
 	at[node] = view
 	want := holds(view)
 	if !maps.Equal(following[node], want) {
@@ -176,23 +178,17 @@ func follow(t *rapid.T, current *Snapshot, node string, following map[string]hel
 	}
 }
 
-// checkDelta: in order of their kinds, only what is not held is set, and only what is
-// held is removed.
-func checkDelta(t *rapid.T, before held, set []*Entry, removed []resource.Name) {
+// checkSteps: in order of their kinds, each from what is held and to something else.
+func checkSteps(t *rapid.T, before held, steps []Step) {
 	var kinds []int
-	for _, entry := range set {
-		if before[entry.Name] == entry.Version {
-			t.Fatalf("%v is set to what it is already", entry.Name)
+	for _, step := range steps {
+		if from, to := version(step.From), version(step.To); before[step.Name()] != from || from == to {
+			t.Fatalf("%v goes from %x to %x, and is held as %x", step.Name(), from, to, before[step.Name()])
 		}
-		kinds = append(kinds, slices.Index(resource.Kinds, entry.Name.Kind))
+		kinds = append(kinds, slices.Index(resource.Kinds, step.Name().Kind))
 	}
 	if !slices.IsSorted(kinds) {
-		t.Fatalf("set in order %v", kinds)
-	}
-	for _, name := range removed {
-		if before[name] == 0 {
-			t.Fatalf("%v is removed but was never there", name)
-		}
+		t.Fatalf("steps in order %v", kinds)
 	}
 }
 
@@ -235,6 +231,46 @@ func TestZoneVariantsOfEqualContentShareOneFrame(t *testing.T) {
 	a, b := now.lookup(Scope{Zone: "z1"}, name), now.lookup(Scope{Zone: "z2"}, name)
 	if &a.Frame[0] != &b.Frame[0] {
 		t.Error("two zones with equal content have two frames")
+	}
+}
+
+func TestNodesThatGoTheSameWayHaveOneSpan(t *testing.T) {
+	store := NewStore(fixedTime)
+	commit := func(owner string, resources ...Scoped) *Snapshot {
+		tx := store.Begin()
+		if err := tx.Replace(owner, resources); err != nil {
+			t.Fatal(err)
+		}
+		now, _ := tx.Commit(model.SourceVersion{})
+		return now
+	}
+	for node, zone := range map[string]string{"a": "z1", "b": "z1", "c": "z2"} {
+		commit(node, Scoped{Scope{Node: node}, config(node, zone)})
+	}
+	old := store.Current()
+	commit("s", Scoped{Scope{}, set("e", "x")}, Scoped{Scope{Node: "b"}, local("s", 1)})
+	now := store.Current()
+	way := func(node string) Way {
+		_, way, ok := old.View(node).To(now)
+		if !ok {
+			t.Fatal("the log does not reach back")
+		}
+		return way
+	}
+	if way("a").Span != way("b").Span || way("a").Span == way("c").Span {
+		t.Error("expected the same Span in one zone, and another in another zone")
+	}
+	if len(way("a").Own) != 0 || len(way("b").Own) != 1 || len(way("b").Span.Steps()) != 1 {
+		t.Errorf("a: %d own steps, b: %d, common: %d", len(way("a").Own), len(way("b").Own), len(way("b").Span.Steps()))
+	}
+}
+
+func TestAKindIsEitherTheNodesOrCommon(t *testing.T) {
+	tx := NewStore(fixedTime).Begin()
+	for _, wrong := range []Scoped{{Scope{Node: "a"}, set("e", "x")}, {Scope{}, local("s", 1)}, {Scope{Zone: "z"}, config("a", "z")}} {
+		if err := tx.Replace("s", []Scoped{wrong}); err == nil || tx.Owns("s") {
+			t.Errorf("%v was accepted in scope %+v", wrong.Resource, wrong.Scope)
+		}
 	}
 }
 
@@ -338,10 +374,10 @@ func TestLogForgetsTheOldest(t *testing.T) {
 		if i < logLength {
 			continue
 		}
-		if _, _, ok := now.View("a").Since(snapshots[len(snapshots)-2-logLength].View("a")); ok {
+		if _, _, ok := snapshots[len(snapshots)-2-logLength].View("a").To(now); ok {
 			t.Fatalf("revision %d claims to know a commit that the log has forgotten", now.Revision)
 		}
-		if set, _, ok := now.View("a").Since(snapshots[len(snapshots)-1-logLength].View("a")); !ok || len(set) != 1 {
+		if _, way, ok := snapshots[len(snapshots)-1-logLength].View("a").To(now); !ok || len(way.Steps()) != 1 {
 			t.Fatalf("revision %d does not know what changed in the last %d", now.Revision, logLength)
 		}
 	}
@@ -351,7 +387,7 @@ func TestLogForgetsTheOldest(t *testing.T) {
 }
 
 func TestEntryDecodesToWhatWasCommitted(t *testing.T) {
-	entry, err := encode("s", set("ns/e", "ns/x"))
+	entry, err := encode("s", Scoped{Resource: set("ns/e", "ns/x")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // logLength is how many commits a stream may miss and still be brought up to date
-// by a delta; beyond that it resumes by digests, in constant space.
+// by what changed; beyond that it resumes by digests, in constant space.
 const logLength = 4096
 
 // Store makes snapshots. One goroutine writes (Begin, Commit); any number read
@@ -95,7 +95,7 @@ func (t *Tx) Replace(owner string, resources []Scoped) error {
 	names := make([]scopedName, len(resources))
 	kept := make(map[scopedName]struct{}, len(resources))
 	for i, r := range resources {
-		entry, err := encode(owner, r.Resource)
+		entry, err := encode(owner, r)
 		if err != nil {
 			return err
 		}
