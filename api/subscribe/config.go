@@ -111,6 +111,9 @@ const (
 	defaultMaxTransactionBytes = 256 << 20
 
 	connectTimeout = 5 * time.Second
+	// window is what the server may send ahead, a piece. It is fixed, because grpc finds
+	// out a better one by a ping, and its answer, for every transaction.
+	window = 1 << 20
 	// maxPiece leaves room for one very large resource in a piece.
 	maxPiece = 16 << 20
 )
@@ -160,6 +163,8 @@ func (c *Config) dial(address string) (*grpc.ClientConn, error) {
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: connectTimeout}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxPiece)),
 		grpc.WithDisableServiceConfig(),
+		grpc.WithStaticStreamWindowSize(window),
+		grpc.WithStaticConnWindowSize(window),
 	}, c.DialOptions...)
 	conn, err := grpc.NewClient(target(address), options...)
 	if err != nil {

@@ -61,6 +61,7 @@ var sections = []section{
 	{title: "Fan-out: one commit, sent to all streams and acknowledged by all", rows: []row{
 		fanOut("1", "10", target{}), fanOut("1", "100", target{}), fanOut("1", "1000", target{}), fanOut("1", "5000", target{}),
 		fanOut("100", "100", target{atMost, 0.35}), fanOut("100", "1000", target{atMost, 0.35}),
+		fanOut("100", "5000", target{atMost, 0.35}),
 		{what: "control plane's memory for each of 5,000 streams", run: "F",
 			figure: metric{"FanOut/resources=1/streams=5000", "KiB/stream"}, shown: "KiB", target: target{atMost, 45}},
 	}},

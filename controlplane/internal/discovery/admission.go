@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
-
 )
 
 // admission lets a few full syncs run at a time, some more wait for a while, and

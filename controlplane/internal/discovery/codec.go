@@ -35,7 +35,7 @@ const (
 	// because grpc finds out a better one by a ping and its answer for every message.
 	window = 64 << 10
 	// readBuffer is small because subscribers send little.
-	readBuffer = 4 << 10
+	readBuffer = 1 << 10
 )
 
 // ServerOptions returns what a grpc.Server that serves agents needs: the codec,

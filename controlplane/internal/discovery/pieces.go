@@ -93,7 +93,9 @@ func (p *pieces) flush() error {
 	}
 	p.frames[0] = mem.SliceBuffer(head)
 	p.sent += p.frames.Len()
-	return p.send(&frame{parts: p.frames})
+	message := frame{parts: p.frames}
+	p.head, p.frames = nil, nil // Streams are many, and mostly idle.
+	return p.send(&message)
 }
 
 func sourceProto(v model.SourceVersion) *discoveryv1.SourceVersion {

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+
+	"github.com/portolan-net/portolan/api/subscribe"
 	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
 )
 
@@ -52,9 +55,15 @@ func gather(t *testing.T, r *replica, n int) *crowd {
 			}
 			return &slowly{conn, 20 * time.Millisecond}, nil
 		}
-		c.agents = append(c.agents, follow(t, fmt.Sprintf("n%d", i), dial, nil))
+		c.agents = append(c.agents, follow(t, fmt.Sprintf("n%d", i), dial, smallWindows))
 	}
 	return c
+}
+
+// smallWindows makes a full sync of few resources as slow as one of many.
+func smallWindows(c *subscribe.Config) {
+	const window = 64 << 10
+	c.DialOptions = append(c.DialOptions, grpc.WithStaticStreamWindowSize(window), grpc.WithStaticConnWindowSize(window))
 }
 
 func (c *crowd) stop() {
