@@ -257,6 +257,7 @@ func (s *session) follow() error {
 	now, seen := s.server.current()
 	tx, empty, ok := s.server.difference(s.held, s.digest, now, s.kinds)
 	if !ok {
+		s.server.counters.overtaken.Add(1)
 		return status.Error(codes.Aborted, "fell behind the change log: resume")
 	}
 	if tx.view.Zone() != s.held.Zone() {

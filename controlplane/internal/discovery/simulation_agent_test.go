@@ -74,6 +74,8 @@ type follower struct {
 	name    string
 	address net.Addr
 	seed    uint64
+	// observes is set if it acknowledges nothing.
+	observes bool
 
 	// subscriber, stop and lives are the driver's.
 	subscriber *subscribe.Subscriber
@@ -107,7 +109,7 @@ func (f *follower) start(from checkpoint) {
 	f.rand = rand.New(rand.NewPCG(f.seed, uint64(f.lives)))
 	f.mu.Unlock()
 	s, err := subscribe.New(subscribe.Config{
-		Addresses: f.sim.addresses(), Handler: f, Held: maps.Clone(from.held), HeldSource: from.source,
+		Addresses: f.sim.addresses(), Handler: f, Observe: f.observes, Held: maps.Clone(from.held), HeldSource: from.source,
 		Node: &discoveryv1.Node{Id: f.name, Instance: fmt.Sprint(f.lives), AgentVersion: "v1"},
 		Rand: rand.New(rand.NewPCG(f.seed, uint64(f.lives)+1<<32)),
 		DialOptions: []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials()),

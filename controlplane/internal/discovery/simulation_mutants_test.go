@@ -242,7 +242,7 @@ func TestTheSimulationCatchesBugsOfTheProtocol(t *testing.T) {
 			first := map[violation]int{}
 			for i := range histories {
 				s := ordinary(uint64(i + 1))
-				s.mutant = m.mutant
+				s.mutant, s.observers = m.mutant, 0
 				for v := range simulate(t, s).violations {
 					if seen[v]++; seen[v] == 1 {
 						first[v] = i + 1

@@ -44,6 +44,11 @@ type setup struct {
 	seed             uint64
 	followers, steps int
 	pieceBytes       int
+	// observers are the last of the followers: they acknowledge nothing.
+	observers int
+	// log is how many commits a replica's change log has, fullSyncs how many it allows at a
+	// time, and wait for, or zero for the usual.
+	log, fullSyncs int
 	// mutant, if not nil, is a bug between the subscriber and the wire.
 	mutant func(*link) grpc.ClientStream
 }
@@ -51,7 +56,17 @@ type setup struct {
 // ordinary draws the setup of most histories.
 func ordinary(seed uint64) setup {
 	r := rand.New(rand.NewPCG(seed, 2))
-	return setup{seed: seed, followers: 1 + r.IntN(6), steps: 5 + r.IntN(20), pieceBytes: 60 + r.IntN(2000)}
+	s := setup{seed: seed, followers: 1 + r.IntN(6), steps: 5 + r.IntN(20), pieceBytes: 60 + r.IntN(2000)}
+	if r.IntN(3) == 0 {
+		s.log = 1 + r.IntN(4)
+	}
+	if r.IntN(3) == 0 {
+		s.fullSyncs = 1
+	}
+	if r.IntN(3) == 0 {
+		s.observers = r.IntN(s.followers)
+	}
+	return s
 }
 
 // outcome is what came of a history.
@@ -62,7 +77,7 @@ type outcome struct {
 	told []string
 	// Of what happened there must be some.
 	transactions, fullSyncs, takeovers, refused, nacks uint64
-	reconnects                                         uint64
+	reconnects, overtaken                              uint64
 }
 
 // simulation is a history that runs.
@@ -107,7 +122,7 @@ func (sim *simulation) begin() {
 	}
 	for i := range sim.setup.followers {
 		f := &follower{
-			sim: sim, name: fmt.Sprintf("n%d", i), seed: sim.setup.seed<<16 + uint64(i), walls: map[*site]chan struct{}{},
+			sim: sim, name: fmt.Sprintf("n%d", i), observes: i >= sim.setup.followers-sim.setup.observers, seed: sim.setup.seed<<16 + uint64(i), walls: map[*site]chan struct{}{},
 			address: &net.TCPAddr{IP: net.IPv4(10, 0, byte(i>>8), byte(i)), Port: 1024},
 		}
 		sim.followers = append(sim.followers, f)
@@ -137,6 +152,7 @@ func (sim *simulation) sum(address string, st Stats) {
 	sim.out.transactions += st.Transactions
 	sim.out.fullSyncs += st.FullSyncs
 	sim.out.takeovers += st.Takeovers
+	sim.out.overtaken += st.Overtaken
 	sim.out.refused += st.Refused + st.NodeLimited + st.PeerLimited
 	sim.out.nacks += st.Nacks
 	if st.DigestMismatches > 0 {
@@ -246,6 +262,9 @@ func (f *follower) lacks() string {
 	}
 	if want := f.sim.world.expected(f.name); !maps.Equal(f.now.held, want) {
 		return differences(f.now.held, want)
+	}
+	if f.observes {
+		return ""
 	}
 	view := p.store.Current().View(f.name)
 	if want := kindsOf(nil).digest(view); l.digest.Load() != want {

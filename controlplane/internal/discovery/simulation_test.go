@@ -57,7 +57,7 @@ func TestSimulatedHistories(t *testing.T) {
 func TestSimulatedHistoriesOfManyNodes(t *testing.T) {
 	run(t, func(seed uint64) setup {
 		followers := []int{multitude, 200, 300, 400, 500}[(seed-1)%5]
-		return setup{seed: seed, followers: min(followers, multitude), steps: 30, pieceBytes: 1000}
+		return setup{seed: seed, followers: min(followers, multitude), steps: 30, pieceBytes: 1000, fullSyncs: int(seed-1) % 3}
 	}, max(1, number(t, "SIMULATION_HISTORIES", histories)/2000))
 }
 
@@ -68,10 +68,10 @@ func run(t *testing.T, of func(seed uint64) setup, histories int) {
 	if os.Getenv("SIMULATION_SEED") != "" && os.Getenv("SIMULATION_HISTORIES") == "" {
 		histories = 1
 	}
-	var next, transactions, reconnects, fullSyncs, takeovers, nacks, refused atomic.Uint64
+	var next, transactions, reconnects, fullSyncs, takeovers, nacks, refused, overtaken atomic.Uint64
 	t.Cleanup(func() {
-		t.Logf("%d histories: %d transactions, %d reconnects, %d full syncs, %d takeovers, %d NACKs, %d refused streams", histories,
-			transactions.Load(), reconnects.Load(), fullSyncs.Load(), takeovers.Load(), nacks.Load(), refused.Load())
+		t.Logf("%d histories: %d transactions, %d reconnects, %d full syncs, %d takeovers, %d NACKs, %d refused streams, %d overtaken by the change log", histories,
+			transactions.Load(), reconnects.Load(), fullSyncs.Load(), takeovers.Load(), nacks.Load(), refused.Load(), overtaken.Load())
 	})
 	for shard := range min(shards, histories) {
 		t.Run(strconv.Itoa(shard), func(t *testing.T) {
@@ -88,6 +88,7 @@ func run(t *testing.T, of func(seed uint64) setup, histories int) {
 				takeovers.Add(out.takeovers)
 				nacks.Add(out.nacks)
 				refused.Add(out.refused)
+				overtaken.Add(out.overtaken)
 				if len(out.violations) > 0 {
 					t.Errorf("%s\nrun it again:\nSIMULATION_SEED=%d go test ./controlplane/internal/discovery -run '^%s$'",
 						strings.Join(out.told, "\n"), out.setup.seed, strings.Split(t.Name(), "/")[0])

@@ -93,11 +93,16 @@ func newSite(t testing.TB, address string, setup setup) *site {
 // start starts a process that has not read the cluster yet.
 func (s *site) start(t testing.TB) {
 	t.Helper()
+	store := snapshot.NewStore(time.Now)
+	if s.setup.log > 0 {
+		store = snapshot.NewStoreOf(time.Now, s.setup.log)
+	}
 	p := &process{
-		store: snapshot.NewStore(time.Now), nodes: nodes.NewRegistry(nodes.Config{Now: time.Now}), history: map[uint64]*snapshot.Snapshot{},
+		store: store, nodes: nodes.NewRegistry(nodes.Config{Now: time.Now}), history: map[uint64]*snapshot.Snapshot{},
 		grpc: grpc.NewServer(ServerOptions()...), listener: listen(1 << 14),
 	}
-	server, err := New(Config{Snapshots: p.store, Nodes: p.nodes, PieceBytes: s.setup.pieceBytes})
+	server, err := New(Config{Snapshots: p.store, Nodes: p.nodes, PieceBytes: s.setup.pieceBytes,
+		FullSyncs: s.setup.fullSyncs, FullSyncQueue: s.setup.fullSyncs})
 	if err != nil {
 		t.Fatal(err)
 	}

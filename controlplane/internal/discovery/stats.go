@@ -19,6 +19,8 @@ type Stats struct {
 	Invalid, Oversized, Unauthorized uint64
 	// Aged counts streams that ended because of their age.
 	Aged uint64
+	// Overtaken counts streams that ended because they fell behind the change log.
+	Overtaken uint64
 	// Doubted counts streams that would have lost most of their Services.
 	Doubted uint64
 }
@@ -28,6 +30,7 @@ type counters struct {
 	transactions, fullSyncs, pieces, resources, bytes atomic.Uint64
 	acks, nacks, staleAcks, digestMismatches          atomic.Uint64
 	refused, takeovers, ackTimeouts, doubted          atomic.Uint64
+	overtaken                                         atomic.Uint64
 	overfull, peerLimited, nodeLimited                atomic.Uint64
 	invalid, oversized, unauthorized, aged            atomic.Uint64
 }
@@ -41,7 +44,7 @@ func (s *Server) Stats() Stats {
 		Resources: c.resources.Load(), Bytes: c.bytes.Load(),
 		Acks: c.acks.Load(), Nacks: c.nacks.Load(), StaleAcks: c.staleAcks.Load(), DigestMismatches: c.digestMismatches.Load(),
 		Refused: c.refused.Load(), Takeovers: c.takeovers.Load(), AckTimeouts: c.ackTimeouts.Load(),
-		Doubted: c.doubted.Load(), Overfull: c.overfull.Load(), PeerLimited: c.peerLimited.Load(), NodeLimited: c.nodeLimited.Load(),
+		Overtaken: c.overtaken.Load(), Doubted: c.doubted.Load(), Overfull: c.overfull.Load(), PeerLimited: c.peerLimited.Load(), NodeLimited: c.nodeLimited.Load(),
 		Invalid: c.invalid.Load(), Oversized: c.oversized.Load(), Unauthorized: c.unauthorized.Load(), Aged: c.aged.Load(),
 	}
 }

@@ -187,7 +187,7 @@ func ended(stats discovery.Stats) map[string]uint64 {
 	return map[string]uint64{
 		"full_syncs": stats.Refused, "max_streams": stats.Overfull, "peer_rate": stats.PeerLimited, "node_rate": stats.NodeLimited,
 		"held_back": stats.Doubted, "unauthorized": stats.Unauthorized, "invalid": stats.Invalid, "oversized": stats.Oversized,
-		"ack_timeout": stats.AckTimeouts, "takeover": stats.Takeovers, "digest_mismatch": stats.DigestMismatches, "age": stats.Aged,
+		"ack_timeout": stats.AckTimeouts, "takeover": stats.Takeovers, "change_log": stats.Overtaken, "digest_mismatch": stats.DigestMismatches, "age": stats.Aged,
 	}
 }
 

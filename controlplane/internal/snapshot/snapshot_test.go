@@ -361,10 +361,11 @@ func TestWhoeverSeesThePointOfTheSourceAlsoSeesItsSnapshot(t *testing.T) {
 }
 
 func TestLogForgetsTheOldest(t *testing.T) {
-	store := NewStore(fixedTime)
+	const logLength = 7
+	store := NewStoreOf(fixedTime, logLength)
 	first, _ := store.Begin().Commit(model.SourceVersion{})
 	snapshots := []*Snapshot{first}
-	for i := range logLength + 5 {
+	for i := range 3 * logLength {
 		tx := store.Begin()
 		if err := tx.Replace("s", []Scoped{{Scope{}, set("e", fmt.Sprint(i))}}); err != nil {
 			t.Fatal(err)

@@ -12,9 +12,9 @@ import (
 	"github.com/portolan-net/portolan/controlplane/internal/model"
 )
 
-// logLength is how many commits a stream may miss and still be brought up to date
+// defaultLog is how many commits a stream may miss and still be brought up to date
 // by what changed; beyond that it resumes by digests, in constant space.
-const logLength = 4096
+const defaultLog = 4096
 
 // Store makes snapshots. One goroutine writes (Begin, Commit); any number read
 // Current.
@@ -27,6 +27,7 @@ type Store struct {
 	tree *iradix.Tree[*Entry]
 	// owned lists, for each owner, the resources that its last Replace left.
 	owned map[string][]scopedName
+	log   int
 	now   func() time.Time
 }
 
@@ -36,8 +37,11 @@ type scopedName struct {
 }
 
 // NewStore returns a store without a snapshot. now gives commits their time.
-func NewStore(now func() time.Time) *Store {
-	return &Store{first: make(chan struct{}), tree: iradix.New[*Entry](), owned: map[string][]scopedName{}, now: now}
+func NewStore(now func() time.Time) *Store { return NewStoreOf(now, defaultLog) }
+
+// NewStoreOf is NewStore with a change log of so many commits.
+func NewStoreOf(now func() time.Time, log int) *Store {
+	return &Store{first: make(chan struct{}), tree: iradix.New[*Entry](), owned: map[string][]scopedName{}, log: log, now: now}
 }
 
 // Current returns the newest snapshot, or nil before the first commit.
@@ -265,8 +269,8 @@ func (t *Tx) Commit(source model.SourceVersion) (*Snapshot, int) {
 		return current, 0
 	}
 	log := t.base.log
-	if len(log) >= logLength {
-		log = log[len(log)-logLength+1:]
+	if keep := t.store.log - 1; len(log) > keep {
+		log = log[len(log)-keep:]
 	}
 	next := &Snapshot{
 		Revision: t.base.Revision + 1,
