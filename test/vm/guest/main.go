@@ -44,6 +44,9 @@ func prepare() error {
 			return fmt.Errorf("mounting %s: %w", m.path, err)
 		}
 	}
+	if err := loopback(); err != nil {
+		return fmt.Errorf("setting lo up: %w", err)
+	}
 	list, err := os.Open("/modules/order")
 	if err != nil {
 		return fmt.Errorf("loading modules: %w", err)
@@ -55,6 +58,21 @@ func prepare() error {
 		}
 	}
 	return nil
+}
+
+// loopback sets lo up, without which no address of the machine is known to be local.
+func loopback() error {
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(socket) }()
+	request, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	request.SetUint16(unix.IFF_UP)
+	return unix.IoctlIfreq(socket, unix.SIOCSIFFLAGS, request)
 }
 
 func load(path string) error {

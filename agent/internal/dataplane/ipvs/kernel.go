@@ -1,0 +1,258 @@
+package ipvs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/moby/ipvs"
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
+
+	"github.com/portolan-net/portolan/agent/internal/ruleset"
+	"github.com/portolan-net/portolan/agent/internal/state"
+)
+
+// Flags of a virtual server, IP_VS_SVC_F_* of linux/ip_vs.h.
+const (
+	flagPersistent = 1 << 0
+	// flagHashed is the kernel's own: it is read back and never set.
+	flagHashed = 1 << 1
+	// flagScheduler1 and flagScheduler2 belong to the scheduler: fallback and port for sh
+	// and mh.
+	flagScheduler1 = 1 << 3
+	flagScheduler2 = 1 << 4
+
+	flagsOfOurs = flagPersistent | flagScheduler1 | flagScheduler2
+)
+
+// maxWeight is what the kernel reads back as it was set: its dumps have 16 bits.
+const maxWeight = 65535
+
+// server is a virtual server.
+type server struct {
+	ruleset.Key
+	scheduler string
+	flags     uint32
+	// persistence is how long a client keeps its destination, in whole seconds; zero means
+	// not at all.
+	persistence time.Duration
+}
+
+// destination is where a virtual server sends connections. Weight 0 keeps those that it
+// has and gets no new ones.
+type destination struct {
+	backend netip.AddrPort
+	weight  int
+}
+
+// connections are what a destination has, as the kernel counts them.
+type connections struct {
+	active, inactive int
+}
+
+func (c connections) any() bool { return c.active+c.inactive > 0 }
+
+// timeouts are the kernel's for the states of connections; zero keeps what is in force.
+type timeouts struct {
+	tcp, tcpFin, udp time.Duration
+}
+
+// kernel is IPVS in a network namespace.
+type kernel interface {
+	// servers returns the virtual servers of a family.
+	servers(is6 bool) ([]server, error)
+	destinations(of ruleset.Key) (map[destination]connections, error)
+	addServer(s server) error
+	updateServer(s server) error
+	// deleteServer deletes a virtual server and all its destinations.
+	deleteServer(key ruleset.Key) error
+	addDestination(of ruleset.Key, d destination) error
+	updateDestination(of ruleset.Key, d destination) error
+	deleteDestination(of ruleset.Key, backend netip.AddrPort) error
+	setTimeouts(t timeouts) error
+	close()
+}
+
+// moby is the kernel by way of the library.
+type moby struct {
+	handle *ipvs.Handle
+}
+
+// loadedFile is there while the module ip_vs is.
+const loadedFile = "/proc/net/ip_vs"
+
+// openKernel opens the network namespace of the calling thread.
+func openKernel() (*moby, error) {
+	if _, err := os.Stat(loadedFile); err == nil {
+		// The library runs modprobe when it is first used.
+		path := os.Getenv("PATH")
+		_ = os.Setenv("PATH", "")
+		defer func() { _ = os.Setenv("PATH", path) }()
+	}
+	logrus.SetOutput(io.Discard) // What the library logs it also returns.
+	handle, err := ipvs.New("")
+	if err != nil {
+		return nil, fmt.Errorf("opening IPVS: %w", err)
+	}
+	return &moby{handle: handle}, nil
+}
+
+func (m *moby) close() { m.handle.Close() }
+
+func (m *moby) servers(is6 bool) ([]server, error) {
+	all, err := m.handle.GetServices()
+	if err != nil {
+		return nil, fmt.Errorf("reading the virtual servers: %w", err)
+	}
+	var list []server
+	for _, s := range all {
+		// A server of a firewall mark is somebody else's: it has no address.
+		if s.FWMark != 0 || (s.AddressFamily == unix.AF_INET6) != is6 {
+			continue
+		}
+		if parsed, ok := parseServer(s); ok {
+			list = append(list, parsed)
+		}
+	}
+	return list, nil
+}
+
+func parseServer(s *ipvs.Service) (server, bool) {
+	addr, ok := netip.AddrFromSlice(s.Address)
+	protocol, known := protocols[s.Protocol]
+	if !ok || !known {
+		return server{}, false
+	}
+	parsed := server{
+		Key: ruleset.Key{Addr: addr, Protocol: protocol, Port: s.Port}, scheduler: s.SchedName, flags: s.Flags & flagsOfOurs,
+	}
+	if s.Flags&flagPersistent != 0 {
+		parsed.persistence = time.Duration(s.Timeout) * time.Second
+	}
+	return parsed, true
+}
+
+var protocols = map[uint16]state.Protocol{unix.IPPROTO_TCP: state.TCP, unix.IPPROTO_UDP: state.UDP, unix.IPPROTO_SCTP: state.SCTP}
+
+func number(p state.Protocol) uint16 {
+	for number, protocol := range protocols {
+		if protocol == p {
+			return number
+		}
+	}
+	return 0
+}
+
+// library returns the library's form of a key: what names a virtual server.
+func library(key ruleset.Key) *ipvs.Service {
+	s := &ipvs.Service{Address: key.Addr.AsSlice(), Protocol: number(key.Protocol), Port: key.Port, AddressFamily: unix.AF_INET, Netmask: 0xffffffff}
+	if key.Addr.Is6() {
+		s.AddressFamily, s.Netmask = unix.AF_INET6, 128
+	}
+	return s
+}
+
+func (s server) library() *ipvs.Service {
+	out := library(s.Key)
+	out.SchedName, out.Flags = s.scheduler, s.flags
+	if s.persistence > 0 {
+		out.Flags |= flagPersistent
+		out.Timeout = uint32(s.persistence / time.Second)
+	}
+	return out
+}
+
+func (d destination) library() *ipvs.Destination {
+	return &ipvs.Destination{
+		Address: net.IP(d.backend.Addr().AsSlice()), Port: d.backend.Port(), Weight: d.weight,
+		ConnectionFlags: ipvs.ConnectionFlagMasq,
+	}
+}
+
+func (m *moby) destinations(of ruleset.Key) (map[destination]connections, error) {
+	all, err := m.handle.GetDestinations(library(of))
+	if err != nil {
+		return nil, fmt.Errorf("reading the destinations of %s: %w", of, err)
+	}
+	list := make(map[destination]connections, len(all))
+	for _, d := range all {
+		addr, ok := netip.AddrFromSlice(d.Address)
+		if !ok {
+			continue
+		}
+		list[destination{netip.AddrPortFrom(addr, d.Port), d.Weight}] = connections{d.ActiveConnections, d.InactiveConnections}
+	}
+	return list, nil
+}
+
+func (m *moby) addServer(s server) error {
+	return explained(m.handle.NewService(s.library()), "adding virtual server %s with scheduler %s", s.Key, s.scheduler)
+}
+
+func (m *moby) updateServer(s server) error {
+	return explained(m.handle.UpdateService(s.library()), "changing virtual server %s to scheduler %s", s.Key, s.scheduler)
+}
+
+func (m *moby) deleteServer(key ruleset.Key) error {
+	return explained(gone(m.handle.DelService(library(key))), "deleting virtual server %s", key)
+}
+
+func (m *moby) addDestination(of ruleset.Key, d destination) error {
+	if err := d.check(of); err != nil {
+		return err
+	}
+	return explained(m.handle.NewDestination(library(of), d.library()), "adding destination %s of %s", d.backend, of)
+}
+
+func (m *moby) updateDestination(of ruleset.Key, d destination) error {
+	if err := d.check(of); err != nil {
+		return err
+	}
+	return explained(m.handle.UpdateDestination(library(of), d.library()), "changing destination %s of %s to weight %d", d.backend, of, d.weight)
+}
+
+func (m *moby) deleteDestination(of ruleset.Key, backend netip.AddrPort) error {
+	err := m.handle.DelDestination(library(of), destination{backend: backend}.library())
+	return explained(gone(err), "deleting destination %s of %s", backend, of)
+}
+
+// check refuses what the library would send and the kernel would take for something else.
+func (d destination) check(of ruleset.Key) error {
+	if d.backend.Addr().Is6() != of.Addr.Is6() {
+		return fmt.Errorf("destination %s of %s: expected an address of the same family", d.backend, of)
+	}
+	if d.weight < 0 || d.weight > maxWeight {
+		return fmt.Errorf("destination %s of %s: weight %d: expected 0 to %d", d.backend, of, d.weight, maxWeight)
+	}
+	return nil
+}
+
+// gone takes what is not there any more for deleted: ESRCH is a virtual server's, ENOENT a
+// destination's.
+func gone(err error) error {
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return err
+}
+
+func explained(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), err)
+}
+
+func (m *moby) setTimeouts(t timeouts) error {
+	for name, d := range map[string]time.Duration{"tcp": t.tcp, "tcpfin": t.tcpFin, "udp": t.udp} {
+		if d != 0 && d < time.Second {
+			return fmt.Errorf("IPVS timeout %s %s: expected whole seconds", name, d)
+		}
+	}
+	return explained(m.handle.SetConfig(&ipvs.Config{TimeoutTCP: t.tcp, TimeoutTCPFin: t.tcpFin, TimeoutUDP: t.udp}), "setting IPVS timeouts")
+}
