@@ -34,9 +34,9 @@ func NewNode(addresses []netip.Addr) *Node {
 }
 
 // Apply takes a transaction over, as the agent does: it recomputes what changed
-// and nothing else. The list of resources is used up.
+// and nothing else.
 func (n *Node) Apply(resources []*discoveryv1.Resource, removed []resource.Name) []*discoveryv1.RejectedResource {
-	dirty, rejected := n.state.Apply(resources, removed)
+	dirty, rejected := n.state.Apply(slices.Values(resources), removed)
 	names := dirty.Services
 	if n.table.SetEnvironment(reconcile.Environment(n.state.Config(), n.addresses)) {
 		names = reconcile.AllServices(n.state, n.table)
