@@ -72,8 +72,10 @@ func (n *Node) Ruleset() string {
 	return strings.Join(append(lines, fmt.Sprintf("settings %+v", n.settings())), "\n")
 }
 
-func ordered(backends []netip.AddrPort) []netip.AddrPort {
-	return slices.SortedFunc(slices.Values(backends), netip.AddrPort.Compare)
+func ordered(backends ruleset.Backends) ruleset.Backends {
+	list := backends.List()
+	slices.SortFunc(list, netip.AddrPort.Compare)
+	return ruleset.PackBackends(list...)
 }
 
 // Packet is the first packet of a new connection.
@@ -120,7 +122,7 @@ func (n *Node) Decide(p Packet) Outcome {
 	if f.Filtered && !slices.ContainsFunc(f.Allow, func(r netip.Prefix) bool { return r.Contains(p.Source) }) {
 		return Outcome{Verdict: Dropped}
 	}
-	out := Outcome{Sticky: f.Affinity, Backends: f.Backends}
+	out := Outcome{Sticky: f.Affinity, Backends: f.Backends.List()}
 	pod, host := fromPod(p, settings), n.isLocal(p.Source)
 	switch {
 	case f.Kind == resource.ClusterIP:
@@ -131,7 +133,7 @@ func (n *Node) Decide(p Packet) Outcome {
 	case host:
 		out.Masquerade = true
 	default:
-		out.Backends = f.LocalBackends
+		out.Backends = f.LocalBackends.List()
 	}
 	return n.serve(f, out, p)
 }

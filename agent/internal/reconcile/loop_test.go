@@ -446,7 +446,7 @@ func TestACheckpointReplacesRulesOfAnEarlierAgentThatAreGone(t *testing.T) {
 func TestRulesOfAnEarlierAgentOutliveTheHourlyResync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		plane := fake.New(dataplane.IPv4)
-		plane.Hold(&ruleset.Frontend{Key: tcp("10.96.0.9:80"), Backends: []netip.AddrPort{netip.MustParseAddrPort("10.244.9.9:8080")}})
+		plane.Hold(&ruleset.Frontend{Key: tcp("10.96.0.9:80"), Backends: ruleset.PackBackends(netip.MustParseAddrPort("10.244.9.9:8080"))})
 		r := newRig(t, plane, "")
 		defer r.close()
 		time.Sleep(3 * resyncPeriod)

@@ -55,8 +55,8 @@ func (r *rules) addPort(view View, env Environment, old *rules, clusterIP netip.
 	is6 := clusterIP.Is6()
 	cluster := r.list(old, listKey{port.Name, port.Protocol, is6, false}, clusterEndpoints(view, port, is6))
 	local := r.list(old, listKey{port.Name, port.Protocol, is6, true}, localEndpoints(view, port, is6))
-	r.noLocal.of(is6).count(view, len(cluster), len(local))
-	for _, endpoint := range local {
+	r.noLocal.of(is6).count(view, cluster.Len(), local.Len())
+	for _, endpoint := range local.All() {
 		r.hairpins = append(r.hairpins, Hairpin{port.Protocol, endpoint})
 	}
 	r.frontends = append(r.frontends, internalFrontend(view.Service, port, clusterIP, cluster, local))
@@ -76,9 +76,13 @@ func (r *rules) addPort(view View, env Environment, old *rules, clusterIP netip.
 	}
 }
 
-func (r *rules) list(old *rules, key listKey, want []netip.AddrPort) []netip.AddrPort {
-	arranged := arrange(old.slots(key), want)
-	if len(arranged) > 0 {
+func (r *rules) list(old *rules, key listKey, want []netip.AddrPort) Backends {
+	before := old.slots(key)
+	arranged := PackBackends(arrange(before.List(), want)...)
+	if arranged == before {
+		arranged = before // So that not both stay.
+	}
+	if arranged.Len() > 0 {
 		r.lists = append(r.lists, slotList{key, arranged})
 	}
 	return arranged
@@ -88,31 +92,31 @@ func newFrontend(service *state.Service, port state.Port, kind resource.Frontend
 	return &Frontend{Key: key, Kind: kind, Service: service.Name, PortName: port.Name, Created: service.Created, Affinity: service.Affinity}
 }
 
-func internalFrontend(service *state.Service, port state.Port, clusterIP netip.Addr, cluster, local []netip.AddrPort) *Frontend {
+func internalFrontend(service *state.Service, port state.Port, clusterIP netip.Addr, cluster, local Backends) *Frontend {
 	f := newFrontend(service, port, resource.ClusterIP, Key{clusterIP, port.Protocol, port.Port})
 	f.Backends = cluster
 	if service.InternalLocal {
 		f.Backends = local
 	}
 	switch {
-	case len(cluster) == 0:
-		f.Backends, f.Unserved = nil, Reject
-	case len(f.Backends) == 0:
+	case cluster.Len() == 0:
+		f.Backends, f.Unserved = Backends{}, Reject
+	case f.Backends.Len() == 0:
 		f.Unserved = Drop
 	}
 	return f
 }
 
-func outsideFrontend(service *state.Service, port state.Port, kind resource.FrontendKind, key Key, cluster, local []netip.AddrPort, env Environment) *Frontend {
+func outsideFrontend(service *state.Service, port state.Port, kind resource.FrontendKind, key Key, cluster, local Backends, env Environment) *Frontend {
 	f := newFrontend(service, port, kind, key)
 	f.Backends, f.Local, f.Masquerade = cluster, service.ExternalLocal, !service.ExternalLocal
 	if f.Local {
 		f.LocalBackends = local
 	}
 	switch {
-	case len(cluster) == 0:
-		f.LocalBackends, f.Unserved = nil, Reject
-	case f.Local && len(local) == 0:
+	case cluster.Len() == 0:
+		f.LocalBackends, f.Unserved = Backends{}, Reject
+	case f.Local && local.Len() == 0:
 		f.Unserved = Drop
 	}
 	if kind == resource.LoadBalancerIP {
@@ -192,7 +196,7 @@ func matching(list []netip.AddrPort, groups []state.Group, port state.Port, is6 
 			if p.Name != port.Name || p.Protocol != port.Protocol {
 				continue
 			}
-			for _, endpoint := range group.Endpoints {
+			for endpoint := range group.Endpoints.All() {
 				if endpoint.Addr.Is6() == is6 && wanted(endpoint) {
 					list = append(list, netip.AddrPortFrom(endpoint.Addr, p.Port))
 				}

@@ -45,20 +45,20 @@ func arrange(old, want []netip.AddrPort) []netip.AddrPort {
 // Cluster traffic uses, or those on this node.
 type slotList struct {
 	listKey
-	backends []netip.AddrPort
+	backends Backends
 }
 
-// slots returns the list of a key, or nil; nil rules have none.
-func (r *rules) slots(key listKey) []netip.AddrPort {
+// slots returns the list of a key; nil rules have none.
+func (r *rules) slots(key listKey) Backends {
 	if r == nil {
-		return nil
+		return Backends{}
 	}
 	for _, list := range r.lists {
 		if list.listKey == key {
 			return list.backends
 		}
 	}
-	return nil
+	return Backends{}
 }
 
 // Order is the backends of a port by slot, where that is another order than a table
@@ -78,8 +78,8 @@ func (t *Table) Orders() []Order {
 	var orders []Order
 	for service, r := range t.services {
 		for _, list := range r.lists {
-			if !slices.IsSortedFunc(list.backends, netip.AddrPort.Compare) {
-				orders = append(orders, Order{service, list.name, list.protocol, list.is6, list.local, list.backends})
+			if backends := list.backends.List(); !slices.IsSortedFunc(backends, netip.AddrPort.Compare) {
+				orders = append(orders, Order{service, list.name, list.protocol, list.is6, list.local, backends})
 			}
 		}
 	}
@@ -95,6 +95,6 @@ func (t *Table) Restore(orders []Order) {
 			r = &rules{}
 			t.services[o.Service] = r
 		}
-		r.lists = append(r.lists, slotList{listKey{o.Port, o.Protocol, o.IPv6, o.Local}, o.Backends})
+		r.lists = append(r.lists, slotList{listKey{o.Port, o.Protocol, o.IPv6, o.Local}, PackBackends(o.Backends...)})
 	}
 }

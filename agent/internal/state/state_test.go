@@ -290,7 +290,7 @@ func TestEveryEndpointStateAndNodePortRangeComesBack(t *testing.T) {
 	s := New()
 	s.Apply(slices.Values([]*discoveryv1.Resource{set, clusterConfig("10.96.1.2/16")}), nil)
 	endpoints := s.EndpointSets("demo/web")[0].Groups[0].Endpoints
-	for i, e := range endpoints {
+	for i, e := range slices.Collect(endpoints.All()) {
 		if e.Terminating != (i == 1) || e.Draining != (i == 2) {
 			t.Errorf("endpoint %d is %+v", i, e)
 		}

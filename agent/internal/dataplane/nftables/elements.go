@@ -40,12 +40,12 @@ func fixedElements(f *ruleset.Frontend) []element {
 	k := frontendKey(f.Key)
 	var list []element
 	add := func(set, value string) { list = append(list, element{set: set, key: k, value: value}) }
-	if n := len(f.Backends); n > 0 {
+	if n := f.Backends.Len(); n > 0 {
 		add(serviceIPs, pickChain(n))
 	}
 	if f.Local {
 		add(localIPs, "")
-		if n := len(f.LocalBackends); n > 0 {
+		if n := f.LocalBackends.Len(); n > 0 {
 			add(localServiceIPs, localPickChain(n))
 		}
 	}
@@ -71,7 +71,7 @@ func fixedElements(f *ruleset.Frontend) []element {
 }
 
 func affinityElements(f *ruleset.Frontend, k string) []element {
-	if f.Affinity == 0 || len(f.Backends) == 0 {
+	if f.Affinity == 0 || f.Backends.Len() == 0 {
 		return nil
 	}
 	list := []element{
@@ -79,18 +79,18 @@ func affinityElements(f *ruleset.Frontend, k string) []element {
 		{set: affinityTimeouts, key: k, value: affinityChain(f.Affinity)},
 	}
 	// Who comes by local-traffic is remembered there as well.
-	seen := make(map[netip.AddrPort]struct{}, len(f.Backends))
-	for _, backend := range slices.Concat(f.Backends, f.LocalBackends) {
+	seen := make(map[netip.AddrPort]struct{}, f.Backends.Len())
+	for _, backend := range slices.Concat(f.Backends.List(), f.LocalBackends.List()) {
 		if _, ok := seen[backend]; !ok {
 			seen[backend] = struct{}{}
 			list = append(list, element{set: affinityEndpoints, key: k + backendValue(backend)})
 		}
 	}
-	if !f.Local || len(f.LocalBackends) == 0 {
+	if !f.Local || f.LocalBackends.Len() == 0 {
 		return list
 	}
 	list = append(list, element{set: localAffinityTimeouts, key: k, value: localAffinityChain(f.Affinity)})
-	for _, backend := range f.LocalBackends {
+	for _, backend := range f.LocalBackends.All() {
 		list = append(list, element{set: localAffinityEndpoints, key: k + backendValue(backend)})
 	}
 	return list
@@ -152,10 +152,10 @@ func (b *batch) needs(f *ruleset.Frontend) {
 	if f == nil {
 		return
 	}
-	if n := len(f.Backends); n > 0 {
+	if n := f.Backends.Len(); n > 0 {
 		b.picks[n] = struct{}{}
 	}
-	if n := len(f.LocalBackends); n > 0 {
+	if n := f.LocalBackends.Len(); n > 0 {
 		b.localPicks[n] = struct{}{}
 	}
 	if f.Affinity > 0 {
@@ -179,8 +179,8 @@ func (b *batch) change(c ruleset.Change, spare spares) {
 	b.replace(fixedElements(c.Old), fixedElements(c.New))
 	old, next := orEmpty(c.Old), orEmpty(c.New)
 	gone := c.New == nil
-	b.slots(endpoints, c.Key(), old.Backends, next.Backends, gone, spare)
-	b.slots(localEndpoints, c.Key(), old.LocalBackends, next.LocalBackends, gone || !next.Local, spare)
+	b.slots(endpoints, c.Key(), old.Backends.List(), next.Backends.List(), gone, spare)
+	b.slots(localEndpoints, c.Key(), old.LocalBackends.List(), next.LocalBackends.List(), gone || !next.Local, spare)
 }
 
 func orEmpty(f *ruleset.Frontend) *ruleset.Frontend {
@@ -287,10 +287,10 @@ func (b *batch) all(f *ruleset.Frontend) {
 	for _, e := range fixedElements(f) {
 		b.add(e)
 	}
-	for slot, backend := range f.Backends {
+	for slot, backend := range f.Backends.All() {
 		b.add(slotElement(endpoints, f.Key, slot, backend))
 	}
-	for slot, backend := range f.LocalBackends {
+	for slot, backend := range f.LocalBackends.All() {
 		b.add(slotElement(localEndpoints, f.Key, slot, backend))
 	}
 }

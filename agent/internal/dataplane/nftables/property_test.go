@@ -180,8 +180,8 @@ func checkDigest(t *rapid.T, p *Plane) {
 func checkSpares(t *rapid.T, plane planes, table *ruleset.Table) {
 	valid := map[string][]string{}
 	for f := range table.Frontends() {
-		for set, list := range map[string][]netip.AddrPort{endpoints: f.Backends, localEndpoints: f.LocalBackends} {
-			for _, b := range list {
+		for set, list := range map[string]ruleset.Backends{endpoints: f.Backends, localEndpoints: f.LocalBackends} {
+			for _, b := range list.All() {
 				key := set + frontendKey(f.Key)
 				valid[key] = append(valid[key], backendValue(b))
 			}

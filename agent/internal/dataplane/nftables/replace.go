@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -262,9 +261,9 @@ func (p *Plane) keepPickable(l *loaded, content dataplane.Content, next *batch) 
 			before[set][string(member.Key)] = picked(member.Val)
 		}
 	}
-	keep := func(f *ruleset.Frontend, slots string, list []netip.AddrPort, were int) {
-		for slot := len(list); len(list) > 0 && slot < were; slot++ {
-			e := slotElement(slots, f.Key, slot, list[slot%len(list)])
+	keep := func(f *ruleset.Frontend, slots string, list ruleset.Backends, were int) {
+		for slot := list.Len(); list.Len() > 0 && slot < were; slot++ {
+			e := slotElement(slots, f.Key, slot, list.At(slot%list.Len()))
 			next.add(e)
 			l.spare[e.id()] = leftover{element: e}
 		}
