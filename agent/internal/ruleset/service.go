@@ -41,8 +41,8 @@ func build(view View, env Environment, old *rules) *rules {
 	if view.Service == nil {
 		return next
 	}
-	for _, clusterIP := range view.Service.ClusterIPs {
-		next.clusterIPs = append(next.clusterIPs, clusterIP)
+	next.clusterIPs = view.Service.ClusterIPs
+	for _, clusterIP := range next.clusterIPs {
 		for _, port := range view.Service.Ports {
 			next.addPort(view, env, old, clusterIP, port)
 		}
@@ -196,6 +196,7 @@ func matching(list []netip.AddrPort, groups []state.Group, port state.Port, is6 
 			if p.Name != port.Name || p.Protocol != port.Protocol {
 				continue
 			}
+			list = slices.Grow(list, group.Endpoints.Len())
 			for endpoint := range group.Endpoints.All() {
 				if endpoint.Addr.Is6() == is6 && wanted(endpoint) {
 					list = append(list, netip.AddrPortFrom(endpoint.Addr, p.Port))

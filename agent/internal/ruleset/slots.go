@@ -9,13 +9,12 @@ import (
 
 // arrange puts the wanted backends into slots so that as few slots as possible
 // differ from the old ones: a backend whose slot still exists stays in it; holes
-// are filled by new backends and by those whose slot is gone.
-func arrange(old, want []netip.AddrPort) []netip.AddrPort {
-	wanted := slices.Clone(want)
+// are filled by new backends and by those whose slot is gone. The wanted list is used up.
+func arrange(old, wanted []netip.AddrPort) []netip.AddrPort {
 	slices.SortFunc(wanted, netip.AddrPort.Compare)
 	wanted = slices.Compact(wanted)
-	if len(wanted) == 0 {
-		return nil
+	if len(wanted) == 0 || len(old) == 0 {
+		return wanted
 	}
 	slots := make([]netip.AddrPort, len(wanted))
 	placed := make(map[netip.AddrPort]struct{}, len(wanted))

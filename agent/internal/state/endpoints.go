@@ -58,6 +58,15 @@ func appendEndpoint(packed []byte, e Endpoint) []byte {
 	return packed
 }
 
+// Len returns how many there are.
+func (l Endpoints) Len() int {
+	n := 0
+	for range l.All() {
+		n++
+	}
+	return n
+}
+
 // All yields the endpoints in their order.
 func (l Endpoints) All() iter.Seq[Endpoint] {
 	return func(yield func(Endpoint) bool) {

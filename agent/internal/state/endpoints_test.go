@@ -26,7 +26,7 @@ func TestPackedEndpointsAreWhatWasPacked(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := rapid.SliceOf(endpoint).Draw(t, "endpoints")
 		packed := PackEndpoints(want...)
-		if got := slices.Collect(packed.All()); !slices.Equal(got, want) {
+		if got := slices.Collect(packed.All()); !slices.Equal(got, want) || packed.Len() != len(want) {
 			t.Fatalf("got %v, want %v", got, want)
 		}
 		if again := PackEndpoints(want...); again != packed {

@@ -162,7 +162,7 @@ func parseGroup(p *discoveryv1.EndpointGroup) (Group, error) {
 		}
 		group.Ports[i] = EndpointPort{Name: port.GetName(), Protocol: protocol, Port: number}
 	}
-	list := make([]Endpoint, len(p.GetEndpoints()))
+	var packed []byte
 	for i, endpoint := range p.GetEndpoints() {
 		if endpoint.GetState() > discoveryv1.EndpointState_ENDPOINT_STATE_DRAINING {
 			return Group{}, fmt.Errorf("endpoints[%d].state %d: not known to this agent", i, endpoint.GetState())
@@ -174,14 +174,14 @@ func parseGroup(p *discoveryv1.EndpointGroup) (Group, error) {
 		if err := address.CheckEndpoint(addr); err != nil {
 			return Group{}, fmt.Errorf("endpoints[%d].address %s: %w", i, addr, err)
 		}
-		list[i] = Endpoint{
+		packed = appendEndpoint(packed, Endpoint{
 			Addr:        addr,
 			Terminating: endpoint.GetState() == discoveryv1.EndpointState_ENDPOINT_STATE_TERMINATING,
 			Draining:    endpoint.GetState() == discoveryv1.EndpointState_ENDPOINT_STATE_DRAINING,
 			Weight:      endpoint.GetWeight(),
-		}
+		})
 	}
-	group.Endpoints = PackEndpoints(list...)
+	group.Endpoints = Endpoints{string(packed)}
 	return group, nil
 }
 

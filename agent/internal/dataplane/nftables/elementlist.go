@@ -126,11 +126,10 @@ func (s setSpec) appendVerdict(b []byte, value string) []byte {
 
 // hash is an element's part of the digest of a family's content.
 func (e element) hash() uint64 {
-	var d xxhash.Digest
-	d.Reset()
-	for _, part := range []string{e.set, e.key, e.keyEnd, e.value} {
-		_, _ = d.WriteString(part)
-		_, _ = d.Write([]byte{0})
+	var enough [128]byte // For what there is; then no memory is allocated.
+	b := enough[:0]
+	for _, part := range [...]string{e.set, e.key, e.keyEnd, e.value} {
+		b = append(append(b, part...), 0)
 	}
-	return d.Sum64()
+	return xxhash.Sum64(b)
 }

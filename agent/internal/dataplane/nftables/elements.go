@@ -112,6 +112,9 @@ type batch struct {
 	affinities        map[time.Duration]struct{}
 	// sticky are the added elements of what clients may stick to, by set and key.
 	sticky map[string]map[string]struct{}
+	// summary batches only count what is added, and have its digest: encoded, a whole
+	// content is much.
+	summary bool
 }
 
 func newBatch(f *family) *batch {
@@ -123,8 +126,13 @@ func newBatch(f *family) *batch {
 }
 
 func (b *batch) add(e element) {
-	b.list(b.added, unix.NFT_MSG_NEWSETELEM, e.set).add(e)
+	list := b.list(b.added, unix.NFT_MSG_NEWSETELEM, e.set)
 	b.digest ^= e.hash()
+	if b.summary {
+		list.len++
+		return
+	}
+	list.add(e)
 	if keys, ok := b.sticky[e.set]; ok {
 		keys[e.key] = struct{}{}
 	}

@@ -83,7 +83,9 @@ func (p *Plane) adoptWhole(settings dataplane.Settings, content dataplane.Conten
 	if !p.adopt(l, settings) || !p.anchored() {
 		return nil
 	}
-	next := p.wanted(settings, content)
+	next := newBatch(p.family)
+	next.summary = true
+	next.whole(settings, content)
 	digests, err := p.conn.GetSetElements(l.sets[contentDigest])
 	l.digest = max(1, next.digest)
 	if err != nil || len(digests) != 1 || string(digests[0].Key) != digestElement(l.digest).key {
@@ -127,16 +129,9 @@ func (p *Plane) holdsRanges(set *nftables.Set, want []nftables.SetElement) bool 
 	return len(found) == len(want)
 }
 
-// wanted returns what the kernel is to hold, with its digest.
-func (p *Plane) wanted(settings dataplane.Settings, content dataplane.Content) *batch {
-	next := p.family.whole(content)
-	next.digest ^= settingsDigest(settings)
-	return next
-}
-
-// whole returns the family's elements of a content.
-func (f *family) whole(content dataplane.Content) *batch {
-	b := newBatch(f)
+// whole adds all that the kernel is to hold of the batch's family.
+func (b *batch) whole(settings dataplane.Settings, content dataplane.Content) {
+	f := b.family
 	for frontend := range content.Frontends() {
 		if frontend.Addr.Is6() == f.is6 {
 			b.all(frontend)
@@ -152,7 +147,7 @@ func (f *family) whole(content dataplane.Content) *batch {
 			b.add(element{set: hairpin, key: hairpinKey(h)})
 		}
 	}
-	return b
+	b.digest ^= settingsDigest(settings)
 }
 
 // queueWhole queues the whole content, or how the kernel's differs from it, and returns
@@ -166,7 +161,8 @@ func (p *Plane) queueWhole(tx *transaction, settings dataplane.Settings, content
 	if err != nil {
 		return nil, 0, err
 	}
-	next, ranges := p.wanted(settings, content), p.family.cidrElements(settings.ServiceCIDRs)
+	next, ranges := newBatch(p.family), p.family.cidrElements(settings.ServiceCIDRs)
+	next.whole(settings, content)
 	if adopted {
 		if err := p.queueForgetAllBut(tx, l, next); err != nil {
 			return nil, 0, err
