@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/netip"
 	"reflect"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -48,6 +49,9 @@ func (l *Loop) sync(ctx context.Context) error {
 		return l.failure
 	}
 	l.succeed()
+	if whole {
+		debug.FreeOSMemory() // What goes to the kernel at once is as much as what stays.
+	}
 	if recovering || whole {
 		l.Logger.Info("the kernel holds the whole ruleset", "frontends", l.table.Len(), "revision", l.revision, "took", l.took)
 	} else if l.Logger.IsDebug() {

@@ -126,16 +126,27 @@ func newBatch(f *family) *batch {
 }
 
 func (b *batch) add(e element) {
-	list := b.list(b.added, unix.NFT_MSG_NEWSETELEM, e.set)
-	b.digest ^= e.hash()
+	addElement(b, e.set, e.key, e.keyEnd, e.value)
+	if keys, ok := b.sticky[e.set]; ok {
+		keys[e.key] = struct{}{}
+	}
+}
+
+// addSlot adds what slotElement returns, of which a whole content has so many that it is
+// encoded without being made.
+func (b *batch) addSlot(set string, k ruleset.Key, slot int, backend netip.AddrPort) {
+	var key, value [32]byte
+	addElement(b, set, appendSlot(appendFrontend(key[:0], k), slot), nil, appendBackend(value[:0], backend))
+}
+
+func addElement[T octets](b *batch, set string, key, keyEnd, value T) {
+	list := b.list(b.added, unix.NFT_MSG_NEWSETELEM, set)
+	b.digest ^= hashElement(set, key, keyEnd, value)
 	if b.summary {
 		list.len++
 		return
 	}
-	list.add(e)
-	if keys, ok := b.sticky[e.set]; ok {
-		keys[e.key] = struct{}{}
-	}
+	encodeElement(list, key, keyEnd, value)
 }
 
 func (b *batch) delete(e element) {
@@ -296,9 +307,9 @@ func (b *batch) all(f *ruleset.Frontend) {
 		b.add(e)
 	}
 	for slot, backend := range f.Backends.All() {
-		b.add(slotElement(endpoints, f.Key, slot, backend))
+		b.addSlot(endpoints, f.Key, slot, backend)
 	}
 	for slot, backend := range f.LocalBackends.All() {
-		b.add(slotElement(localEndpoints, f.Key, slot, backend))
+		b.addSlot(localEndpoints, f.Key, slot, backend)
 	}
 }

@@ -73,7 +73,17 @@ func (f *family) table() *nftables.Table {
 // Keys are laid out as the kernel's registers are: each field padded to 4 bytes,
 // addresses and ports big-endian, the slot in host order.
 
-func appendAddr(b []byte, a netip.Addr) []byte { return append(b, a.AsSlice()...) }
+func appendAddr(b []byte, a netip.Addr) []byte {
+	if a.Is4() {
+		bytes := a.As4()
+		return append(b, bytes[:]...)
+	}
+	if !a.IsValid() {
+		return b
+	}
+	bytes := a.As16()
+	return append(b, bytes[:]...)
+}
 
 func appendPort(b []byte, port uint16) []byte {
 	return append(binary.BigEndian.AppendUint16(b, port), 0, 0)
