@@ -30,7 +30,7 @@ func (l *Loop) sync(ctx context.Context) error {
 	}
 	names := l.dirty.Services
 	whole := l.behind() || l.adopted
-	if l.table.SetEnvironment(Environment(l.config, l.addresses)) || whole {
+	if l.table.SetEnvironment(Environment(l.config, l.addresses)) || l.behind() {
 		names = AllServices(l.state, l.table)
 	}
 	changes := l.table.Update(maps.Keys(names), l.view)
@@ -44,6 +44,9 @@ func (l *Loop) sync(ctx context.Context) error {
 		l.update(ctx, p, &changes, computing)
 	}
 	l.took = l.Now().Sub(begun)
+	if l.adopted {
+		names = AllServices(l.state, l.table)
+	}
 	l.follow(names, changes.HealthChecks || whole, changes.LocalhostPorts || whole)
 	if l.failure != nil {
 		return l.failure

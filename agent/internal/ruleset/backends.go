@@ -29,15 +29,16 @@ func PackBackends(list ...netip.AddrPort) Backends {
 		return Backends{}
 	}
 	is4 := func(b netip.AddrPort) bool { return b.Addr().Is4() }
+	packed := make([]byte, 0, 1024) // Enough for most; then it is not on the heap.
 	if !slices.ContainsFunc(list, func(b netip.AddrPort) bool { return !is4(b) }) {
-		packed := append(make([]byte, 0, 1+len(list)*entryLen4), entryLen4)
+		packed = append(packed, entryLen4)
 		for _, b := range list {
 			addr := b.Addr().As4()
 			packed = binary.BigEndian.AppendUint16(append(packed, addr[:]...), b.Port())
 		}
 		return Backends{string(packed)}
 	}
-	packed := append(make([]byte, 0, 1+len(list)*entryLenAny), entryLenAny)
+	packed = append(packed, entryLenAny)
 	for _, b := range list {
 		family, addr := byte(6), b.Addr().As16()
 		if is4(b) {

@@ -53,8 +53,9 @@ func build(view View, env Environment, old *rules) *rules {
 
 func (r *rules) addPort(view View, env Environment, old *rules, clusterIP netip.Addr, port state.Port) {
 	is6 := clusterIP.Is6()
-	cluster := r.list(old, listKey{port.Name, port.Protocol, is6, false}, clusterEndpoints(view, port, is6))
-	local := r.list(old, listKey{port.Name, port.Protocol, is6, true}, localEndpoints(view, port, is6))
+	var enough [32]netip.AddrPort // For most Services; then no memory is allocated.
+	cluster := r.list(old, listKey{port.Name, port.Protocol, is6, false}, clusterEndpoints(enough[:0], view, port, is6))
+	local := r.list(old, listKey{port.Name, port.Protocol, is6, true}, localEndpoints(enough[:0], view, port, is6))
 	r.noLocal.of(is6).count(view, cluster.Len(), local.Len())
 	for _, endpoint := range local.All() {
 		r.hairpins = append(r.hairpins, Hairpin{port.Protocol, endpoint})
@@ -163,24 +164,25 @@ func disjoint(prefixes []netip.Prefix) []netip.Prefix {
 	return list
 }
 
-func clusterEndpoints(view View, port state.Port, is6 bool) []netip.AddrPort {
+// clusterEndpoints appends the endpoints for Cluster traffic to an empty list.
+func clusterEndpoints(list []netip.AddrPort, view View, port state.Port, is6 bool) []netip.AddrPort {
 	if view.Local != nil {
-		if preferred := matching(nil, view.Local.Preferred, port, is6, chosen); len(preferred) > 0 {
+		if preferred := matching(list, view.Local.Preferred, port, is6, chosen); len(preferred) > 0 {
 			return preferred
 		}
 	}
-	var list []netip.AddrPort
 	for _, set := range view.Sets {
 		list = matching(list, set.Groups, port, is6, chosen)
 	}
 	return list
 }
 
-func localEndpoints(view View, port state.Port, is6 bool) []netip.AddrPort {
+// localEndpoints appends those on this node.
+func localEndpoints(list []netip.AddrPort, view View, port state.Port, is6 bool) []netip.AddrPort {
 	if view.Local == nil {
-		return nil
+		return list
 	}
-	return matching(nil, view.Local.Local, port, is6, chosen)
+	return matching(list, view.Local.Local, port, is6, chosen)
 }
 
 // chosen are the endpoints that new connections may use; serving are those and
@@ -209,6 +211,9 @@ func matching(list []netip.AddrPort, groups []state.Group, port state.Port, is6 
 
 // onePerKey keeps, of a Service's own claims to one key, the first in precedence.
 func onePerKey(frontends []*Frontend) []*Frontend {
+	if len(frontends) < 2 {
+		return frontends
+	}
 	best := make(map[Key]*Frontend, len(frontends))
 	for _, f := range frontends {
 		if other, ok := best[f.Key]; !ok || f.claim().Compare(other.claim()) < 0 {

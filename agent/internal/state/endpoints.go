@@ -21,7 +21,7 @@ type Endpoints struct {
 	packed string
 }
 
-// What precedes an address in the packed form.
+// What precedes an address in the packed form; flags has them in this order.
 const (
 	isIPv6 = 1 << iota
 	isTerminating
@@ -40,22 +40,28 @@ func PackEndpoints(list ...Endpoint) Endpoints {
 }
 
 func appendEndpoint(packed []byte, e Endpoint) []byte {
-	at := len(packed)
-	packed = append(packed, 0)
-	flag := func(set bool, bit byte) {
-		if set {
-			packed[at] |= bit
-		}
+	packed = append(packed, e.flags())
+	if e.Addr.Is6() {
+		addr := e.Addr.As16()
+		packed = append(packed, addr[:]...)
+	} else {
+		addr := e.Addr.As4()
+		packed = append(packed, addr[:]...)
 	}
-	flag(e.Addr.Is6(), isIPv6)
-	flag(e.Terminating, isTerminating)
-	flag(e.Draining, isDraining)
-	flag(e.Weight > 0, isWeighted)
-	packed = append(packed, e.Addr.AsSlice()...)
 	if e.Weight > 0 {
 		packed = binary.BigEndian.AppendUint32(packed, e.Weight)
 	}
 	return packed
+}
+
+func (e Endpoint) flags() byte {
+	var flags byte
+	for bit, set := range [...]bool{e.Addr.Is6(), e.Terminating, e.Draining, e.Weight > 0} {
+		if set {
+			flags |= 1 << bit
+		}
+	}
+	return flags
 }
 
 // Len returns how many there are.

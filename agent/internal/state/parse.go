@@ -162,7 +162,7 @@ func parseGroup(p *discoveryv1.EndpointGroup) (Group, error) {
 		}
 		group.Ports[i] = EndpointPort{Name: port.GetName(), Protocol: protocol, Port: number}
 	}
-	var packed []byte
+	packed := make([]byte, 0, 512) // Enough for most; then it is not on the heap.
 	for i, endpoint := range p.GetEndpoints() {
 		if endpoint.GetState() > discoveryv1.EndpointState_ENDPOINT_STATE_DRAINING {
 			return Group{}, fmt.Errorf("endpoints[%d].state %d: not known to this agent", i, endpoint.GetState())

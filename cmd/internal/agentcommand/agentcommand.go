@@ -91,7 +91,7 @@ const defaultInitTimeout = 30 * time.Second
 // gcPercent makes the garbage collector work more often than Go's default of 100: what an
 // agent holds is nearly all long-lived, and a node's memory is worth more than the little
 // CPU. GOGC in the environment has precedence.
-const gcPercent = 40
+const gcPercent = 30
 
 // saveMemory gives up what an agent can do without.
 func (o *options) saveMemory() {
