@@ -17,19 +17,19 @@ func arrange(old, wanted []netip.AddrPort) []netip.AddrPort {
 		return wanted
 	}
 	slots := make([]netip.AddrPort, len(wanted))
-	placed := make(map[netip.AddrPort]struct{}, len(wanted))
+	placed := make([]bool, len(wanted))
 	for i, backend := range old {
 		if i >= len(slots) {
 			break
 		}
-		if _, found := slices.BinarySearchFunc(wanted, backend, netip.AddrPort.Compare); found {
+		if at, found := slices.BinarySearchFunc(wanted, backend, netip.AddrPort.Compare); found {
 			slots[i] = backend
-			placed[backend] = struct{}{}
+			placed[at] = true
 		}
 	}
 	next := 0
-	for _, backend := range wanted {
-		if _, ok := placed[backend]; ok {
+	for at, backend := range wanted {
+		if placed[at] {
 			continue
 		}
 		for slots[next].IsValid() {

@@ -20,7 +20,7 @@ const (
 type elementList struct {
 	message uint16
 	family  *family
-	set     setSpec
+	set     *setSpec
 	// full are buffers that are complete; buffer is the one that is being filled.
 	full   [][]byte
 	buffer []byte

@@ -121,15 +121,24 @@ func newBatch(f *family) *batch {
 	return &batch{
 		family: f, added: map[string]*elementList{}, deleted: map[string]*elementList{},
 		picks: map[int]struct{}{}, localPicks: map[int]struct{}{}, affinities: map[time.Duration]struct{}{},
-		sticky: map[string]map[string]struct{}{affinityEndpoints: {}, localAffinityEndpoints: {}},
+		sticky: map[string]map[string]struct{}{},
 	}
 }
 
 func (b *batch) add(e element) {
 	addElement(b, e.set, e.key, e.keyEnd, e.value)
-	if keys, ok := b.sticky[e.set]; ok {
-		keys[e.key] = struct{}{}
+	if e.set == affinityEndpoints || e.set == localAffinityEndpoints {
+		b.stick(e)
 	}
+}
+
+func (b *batch) stick(e element) {
+	keys := b.sticky[e.set]
+	if keys == nil {
+		keys = map[string]struct{}{}
+		b.sticky[e.set] = keys
+	}
+	keys[e.key] = struct{}{}
 }
 
 // addSlot adds what slotElement returns, of which a whole content has so many that it is

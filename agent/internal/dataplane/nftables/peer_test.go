@@ -72,7 +72,7 @@ func (p *peer) commit(b *testing.B) time.Duration {
 func (p *peer) skeleton(b *testing.B) {
 	conn, f := p.recorder.conn, p.family
 	conn.AddTable(p.table)
-	for _, spec := range f.setSpecs() {
+	for _, spec := range f.sets {
 		var set *nftables.Set
 		switch spec.name {
 		case serviceIPs, noEndpointIPs, firewallIPs:

@@ -177,7 +177,7 @@ func (p *Plane) queueWhole(tx *transaction, settings dataplane.Settings, content
 				return l, d.size(), err
 			}
 		}
-		for _, spec := range p.family.setSpecs() {
+		for _, spec := range p.family.sets {
 			if !spec.dynamic {
 				tx.library().FlushSet(l.sets[spec.name])
 			}
