@@ -83,16 +83,6 @@ func (b Backends) All() iter.Seq2[int, netip.AddrPort] {
 	}
 }
 
-// Contains tells whether a backend is among them.
-func (b Backends) Contains(backend netip.AddrPort) bool {
-	for _, other := range b.All() {
-		if other == backend {
-			return true
-		}
-	}
-	return false
-}
-
 // String lists them.
 func (b Backends) String() string { return fmt.Sprint(b.List()) }
 

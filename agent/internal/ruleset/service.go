@@ -81,7 +81,7 @@ func (r *rules) list(old *rules, key listKey, want []netip.AddrPort) Backends {
 	before := old.slots(key)
 	arranged := PackBackends(arrange(before.List(), want)...)
 	if arranged == before {
-		arranged = before // So that not both stay.
+		arranged = before // Of two strings that are equal, only one stays in memory.
 	}
 	if arranged.Len() > 0 {
 		r.lists = append(r.lists, slotList{key, arranged})

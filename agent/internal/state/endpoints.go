@@ -30,7 +30,8 @@ const (
 	isWeighted
 )
 
-// PackEndpoints returns a list of endpoints. Zones of addresses are left out.
+// PackEndpoints returns a list of endpoints, whose addresses must be valid. Zones of
+// addresses are left out.
 func PackEndpoints(list ...Endpoint) Endpoints {
 	var packed []byte
 	for _, e := range list {
