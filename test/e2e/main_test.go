@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -15,6 +16,7 @@ func TestMain(m *testing.M) {
 	if lab.Inside() {
 		os.Exit(m.Run())
 	}
+	flag.Parse()
 	os.Exit(prepareAndEnter())
 }
 
@@ -23,6 +25,9 @@ func prepareAndEnter() int {
 	if err == nil {
 		defer os.RemoveAll(dir)
 		err = product.Build(dir)
+	}
+	if err == nil && flag.Lookup("test.bench").Value.String() != "" {
+		err = product.BuildKubeProxy(dir) // Only benchmarks have a use for it.
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
