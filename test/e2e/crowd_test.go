@@ -86,7 +86,7 @@ func (f *fleet) startAgents(t *testing.T) {
 		t.Errorf("%v full syncs of %d agents that had nothing", got, crowd+1)
 	}
 	f.whole = (f.a.figure(t, sentBytes) + f.b.figure(t, sentBytes)) / (crowd + 1)
-	eventually(t, func() error { return f.answers("b") })
+	eventually(t, func() error { return f.web.reached(f.at) })
 }
 
 // restart starts a replica that was killed. That moves nobody.
@@ -110,8 +110,8 @@ func (f *fleet) change(t *testing.T, what string, do func(), left ...*replica) {
 
 	begun := time.Now()
 	do()
-	to := f.web.move(t)
-	eventually(t, func() error { return f.answers(to) })
+	f.web.move(t)
+	eventually(t, func() error { return f.web.reached(f.at) })
 	traffic := time.Since(begun)
 	for i, r := range left {
 		r.expectNewerThan(t, before[i].revision)
@@ -126,14 +126,6 @@ func (f *fleet) change(t *testing.T, what string, do func(), left ...*replica) {
 	if got := need(f.at.node.Host().Generation())(t) - transactions; got != 1 {
 		t.Errorf("%s: %d transactions of the kernel for one edit, want 1", what, got)
 	}
-}
-
-func (f *fleet) answers(want string) error {
-	name, err := traffic.Ask(f.at.client, f.web.address)
-	if err == nil && name != want {
-		err = fmt.Errorf("%s answers, want %s", name, want)
-	}
-	return err
 }
 
 // expectSynced waits until the replicas together say of every agent that it holds

@@ -11,9 +11,6 @@ import (
 )
 
 const (
-	// afterMinSync is a pause after which kube-proxy, by its defaults, does not wait
-	// any more before it follows a change: its rate limit is not what is compared.
-	afterMinSync = 1100 * time.Millisecond
 	// patience bounds one change, of a program that has just been started too.
 	patience = 2 * time.Minute
 	// warmUps are changes that are not counted, of a program that starts.
@@ -35,7 +32,7 @@ type party struct {
 }
 
 // turn lets the party follow some changes alone.
-func (p *party) turn(b *testing.B, a *arena, changes int) {
+func (p *party) turn(b *testing.B, web *shuttle, changes int) {
 	b.Helper()
 	programs := p.start()
 	defer func() {
@@ -43,13 +40,15 @@ func (p *party) turn(b *testing.B, a *arena, changes int) {
 			program.Kill()
 		}
 	}()
+	// Until then the rules are those of an earlier turn.
+	within(b, patience, func() error { return web.reached(p.at) })
 	for range warmUps {
-		p.follow(b, a)
+		p.follow(b, web)
 		time.Sleep(max(p.pause, time.Second))
 	}
 	before := spent(b, programs)
 	for range changes {
-		p.latencies = append(p.latencies, p.follow(b, a))
+		p.latencies = append(p.latencies, p.follow(b, web))
 		time.Sleep(p.pause)
 	}
 	p.account(b, programs, before)
@@ -58,13 +57,13 @@ func (p *party) turn(b *testing.B, a *arena, changes int) {
 // follow changes the endpoint and returns how long it took from before the API is
 // asked to the first connection that reaches it. Connections are made only meanwhile:
 // they take a good part of a core.
-func (p *party) follow(b *testing.B, a *arena) time.Duration {
+func (p *party) follow(b *testing.B, web *shuttle) time.Duration {
 	b.Helper()
-	stream := traffic.Start(p.at.client, a.web.address, 100*time.Microsecond)
+	stream := traffic.Start(p.at.client, web.address, 100*time.Microsecond)
 	defer stream.Stop()
 	time.Sleep(20 * time.Millisecond)
 	begun := time.Now()
-	to := a.web.move(b)
+	to := web.move(b)
 	return need(stream.Wait(to, begun, patience))(b).Sub(begun)
 }
 

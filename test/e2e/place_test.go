@@ -1,12 +1,14 @@
 package e2e_test
 
 import (
+	"fmt"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/portolan-net/portolan/test/e2e/internal/cluster"
 	"github.com/portolan-net/portolan/test/e2e/internal/lab"
+	"github.com/portolan-net/portolan/test/e2e/internal/traffic"
 )
 
 // place is a node apart with a pod that connects and two that serve. All places have
@@ -40,15 +42,15 @@ func (p *place) register(t testing.TB, objects *cluster.Cluster) {
 // shuttle is a Service whose only endpoint is pod b or pod c of every place.
 type shuttle struct {
 	objects *cluster.Cluster
-	b, c    *lab.Host
-	atC     bool
 	address string
+	// at has the endpoint, other is to have it next.
+	at, other *lab.Host
 }
 
 func newShuttle(t testing.TB, objects *cluster.Cluster, at *place) *shuttle {
 	t.Helper()
 	service := need(objects.CreateService(t.Context(), "shuttle", corev1.ServiceTypeClusterIP))(t)
-	s := &shuttle{objects: objects, b: at.b, c: at.c, atC: true, address: service.Spec.ClusterIP + ":80"}
+	s := &shuttle{objects: objects, address: service.Spec.ClusterIP + ":80", at: at.c, other: at.b}
 	s.move(t)
 	return s
 }
@@ -56,11 +58,16 @@ func newShuttle(t testing.TB, objects *cluster.Cluster, at *place) *shuttle {
 // move writes that the other pod is the endpoint, and returns its name.
 func (s *shuttle) move(t testing.TB) string {
 	t.Helper()
-	s.atC = !s.atC
-	to := s.b
-	if s.atC {
-		to = s.c
+	s.at, s.other = s.other, s.at
+	check(t, s.objects.SetEndpoints(t.Context(), "shuttle", s.at.IP))
+	return s.at.Name
+}
+
+// reached returns an error unless a place's connections go where the endpoint is.
+func (s *shuttle) reached(from *place) error {
+	name, err := traffic.Ask(from.client, s.address)
+	if err == nil && name != s.at.Name {
+		err = fmt.Errorf("%s answers, want %s", name, s.at.Name)
 	}
-	check(t, s.objects.SetEndpoints(t.Context(), "shuttle", to.IP))
-	return to.Name
+	return err
 }
