@@ -35,6 +35,7 @@ var sections = []section{
 		overKubeProxy("write to a real API server → packet at the new endpoint, p50, 1,000 × 10 / kube-proxy", "1000", "ours-p50-us", "kube-proxy-p50-us", target{atMost, 1.0 / 50}),
 		overKubeProxy("the same, the slowest of 30", "1000", "ours-p99-us", "kube-proxy-p99-us", target{}),
 		overKubeProxy("the same, p50 / kube-proxy with minSyncPeriod 1 ms", "1000", "ours-p50-us", "kube-proxy-eager-p50-us", target{}),
+		overKubeProxy("the same, p50, 5,000 × 10 / kube-proxy", "5000", "ours-p50-us", "kube-proxy-p50-us", target{}),
 		overKubeProxy("agent and kernel, one endpoint changed, 1,000 × 10 / kube-proxy and its nft", "1000", "ours-agent-cpu-us/change", "kube-proxy-cpu-us/change", target{}),
 		overKubeProxy("the same, 5,000 × 10", "5000", "ours-agent-cpu-us/change", "kube-proxy-cpu-us/change", target{atMost, 1.0 / 200}),
 		overKubeProxy("the same, 5,000 × 10, an agent without checkpoint", "5000", "ours-unsaved-agent-cpu-us/change", "kube-proxy-cpu-us/change", target{}),

@@ -112,12 +112,12 @@ func (f *fleet) change(t *testing.T, what string, do func(), left ...*replica) {
 	do()
 	f.web.move(t)
 	eventually(t, func() error { return f.web.reached(f.at) })
-	traffic := time.Since(begun)
+	moved := time.Since(begun)
 	for i, r := range left {
 		r.expectNewerThan(t, before[i].revision)
 	}
 	f.expectSynced(t, left...)
-	t.Logf("%s: traffic follows an edit after %v, all agents do after %v", what, traffic.Round(time.Millisecond), time.Since(begun).Round(time.Millisecond))
+	t.Logf("%s: traffic follows an edit after %v, all agents do after %v", what, moved.Round(time.Millisecond), time.Since(begun).Round(time.Millisecond))
 
 	for i, r := range left {
 		f.expectCheap(t, what, before[i], r.figures(t))
