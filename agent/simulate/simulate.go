@@ -5,6 +5,7 @@ package simulate
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"net/netip"
 	"slices"
@@ -35,8 +36,8 @@ func NewNode(addresses []netip.Addr) *Node {
 
 // Apply takes a transaction over, as the agent does: it recomputes what changed
 // and nothing else.
-func (n *Node) Apply(resources []*discoveryv1.Resource, removed []resource.Name) []*discoveryv1.RejectedResource {
-	dirty, rejected := n.state.Apply(slices.Values(resources), removed)
+func (n *Node) Apply(resources iter.Seq[*discoveryv1.Resource], removed []resource.Name) []*discoveryv1.RejectedResource {
+	dirty, rejected := n.state.Apply(resources, removed)
 	names := dirty.Services
 	if n.table.SetEnvironment(reconcile.Environment(n.state.Config(), n.addresses)) {
 		names = reconcile.AllServices(n.state, n.table)

@@ -58,5 +58,5 @@ func (n *node) Apply(_ context.Context, tx *subscribe.Transaction) subscribe.Res
 	if tx.Full || n.holds == nil {
 		n.holds = simulate.NewNode(nil)
 	}
-	return subscribe.Result{Rejected: n.holds.Apply(tx.Resources, tx.Removed)}
+	return subscribe.Result{Rejected: n.holds.Apply(tx.Resources.All(), tx.Removed)}
 }
