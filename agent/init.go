@@ -106,7 +106,7 @@ type said struct {
 // Node.
 func (a configAnswer) Apply(_ context.Context, tx *subscribe.Transaction) subscribe.Result {
 	held := state.New()
-	_, rejected := held.Apply(tx.Resources, nil)
+	_, rejected := held.Apply(tx.Resources.All(), nil)
 	if held.Config() == nil && len(rejected) == 0 {
 		return subscribe.Result{}
 	}

@@ -48,7 +48,7 @@ func hours(n int) *discoveryv1.Conntrack {
 func checkpoint(t *testing.T, n int) string {
 	t.Helper()
 	held := state.New()
-	held.Apply([]*discoveryv1.Resource{nodeConfig(hours(n))}, nil)
+	held.Apply(slices.Values([]*discoveryv1.Resource{nodeConfig(hours(n))}), nil)
 	path := filepath.Join(t.TempDir(), "checkpoint")
 	if _, err := held.Snapshot(state.Checkpoint{Node: "node-a"}).WriteFile(path); err != nil {
 		t.Fatal(err)

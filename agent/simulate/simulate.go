@@ -5,6 +5,7 @@ package simulate
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"net/netip"
 	"slices"
@@ -34,8 +35,8 @@ func NewNode(addresses []netip.Addr) *Node {
 }
 
 // Apply takes a transaction over, as the agent does: it recomputes what changed
-// and nothing else. The list of resources is used up.
-func (n *Node) Apply(resources []*discoveryv1.Resource, removed []resource.Name) []*discoveryv1.RejectedResource {
+// and nothing else.
+func (n *Node) Apply(resources iter.Seq[*discoveryv1.Resource], removed []resource.Name) []*discoveryv1.RejectedResource {
 	dirty, rejected := n.state.Apply(resources, removed)
 	names := dirty.Services
 	if n.table.SetEnvironment(reconcile.Environment(n.state.Config(), n.addresses)) {
@@ -72,8 +73,10 @@ func (n *Node) Ruleset() string {
 	return strings.Join(append(lines, fmt.Sprintf("settings %+v", n.settings())), "\n")
 }
 
-func ordered(backends []netip.AddrPort) []netip.AddrPort {
-	return slices.SortedFunc(slices.Values(backends), netip.AddrPort.Compare)
+func ordered(backends ruleset.Backends) ruleset.Backends {
+	list := backends.List()
+	slices.SortFunc(list, netip.AddrPort.Compare)
+	return ruleset.PackBackends(list...)
 }
 
 // Packet is the first packet of a new connection.
@@ -120,7 +123,7 @@ func (n *Node) Decide(p Packet) Outcome {
 	if f.Filtered && !slices.ContainsFunc(f.Allow, func(r netip.Prefix) bool { return r.Contains(p.Source) }) {
 		return Outcome{Verdict: Dropped}
 	}
-	out := Outcome{Sticky: f.Affinity, Backends: f.Backends}
+	out := Outcome{Sticky: f.Affinity, Backends: f.Backends.List()}
 	pod, host := fromPod(p, settings), n.isLocal(p.Source)
 	switch {
 	case f.Kind == resource.ClusterIP:
@@ -131,7 +134,7 @@ func (n *Node) Decide(p Packet) Outcome {
 	case host:
 		out.Masquerade = true
 	default:
-		out.Backends = f.LocalBackends
+		out.Backends = f.LocalBackends.List()
 	}
 	return n.serve(f, out, p)
 }

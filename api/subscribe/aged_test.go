@@ -66,7 +66,7 @@ func TestAnOrderlyEndIsNoFailure(t *testing.T) {
 					}
 				}
 				for i, tx := range k.transactions()[1:] {
-					if len(tx.Resources)+len(tx.Removed) > 0 {
+					if tx.Resources.Len()+len(tx.Removed) > 0 {
 						t.Errorf("transaction %d changes something", i+1)
 					}
 				}

@@ -33,12 +33,6 @@ type assembled struct {
 	bytes   int
 }
 
-// change sets a resource, or removes it if resource is nil.
-type change struct {
-	name     resource.Name
-	resource *discoveryv1.Resource
-}
-
 func newAssembler(kinds []discoveryv1.Kind, limit int) *assembler {
 	return &assembler{kinds: kinds, limit: limit}
 }
@@ -51,12 +45,13 @@ func (a *assembler) add(piece *discoveryv1.StreamDeltasResponse) (*assembled, er
 	}
 	a.nonce++
 	a.open.pieces++
-	a.open.bytes += proto.Size(piece)
+	size := proto.Size(piece)
+	a.open.bytes += size
 	if a.open.bytes > a.limit {
 		return nil, fmt.Errorf("transaction to revision %d exceeds %d bytes with its piece %d: raise MaxTransactionBytes if the cluster is that large",
 			piece.GetRevision(), a.limit, a.open.pieces)
 	}
-	if err := a.gather(piece); err != nil {
+	if err := a.gather(piece, size); err != nil {
 		return nil, fmt.Errorf("transaction to revision %d: %w", piece.GetRevision(), err)
 	}
 	if !piece.GetCommit() {
@@ -69,7 +64,8 @@ func (a *assembler) add(piece *discoveryv1.StreamDeltasResponse) (*assembled, er
 	return &whole, nil
 }
 
-func (a *assembler) gather(piece *discoveryv1.StreamDeltasResponse) error {
+// gather takes over what a piece of a size says.
+func (a *assembler) gather(piece *discoveryv1.StreamDeltasResponse, size int) error {
 	for _, reset := range piece.GetResets() {
 		if !slices.Contains(a.kinds, reset.GetKind()) {
 			continue
@@ -79,34 +75,40 @@ func (a *assembler) gather(piece *discoveryv1.StreamDeltasResponse) error {
 		}
 	}
 	for _, removed := range piece.GetRemoved() {
-		a.change(resource.NameOf(removed), nil)
+		a.change(change{name: resource.NameOf(removed)})
 	}
-	for _, r := range piece.GetResources() {
-		if err := a.set(r); err != nil {
+	buffer := make([]byte, 0, size)
+	for i, r := range piece.GetResources() {
+		c, longer, err := set(buffer, r)
+		if err != nil {
 			return err
 		}
+		buffer, piece.Resources[i] = longer, nil
+		a.change(c)
 	}
 	return nil
 }
 
-func (a *assembler) set(r *discoveryv1.Resource) error {
-	name := resource.Name{Kind: resource.KindOf(r), Name: r.GetName()}
-	if r.GetName() == "" {
-		return errors.New("a resource has no name")
+// set makes the change that sets a resource, with its encoding at the buffer's end.
+func set(buffer []byte, r *discoveryv1.Resource) (change, []byte, error) {
+	switch c, buffer, err := encode(buffer, r); {
+	case err != nil:
+		return c, nil, err
+	case c.name.Name == "":
+		return c, nil, errors.New("a resource has no name")
+	case c.version == 0:
+		return c, nil, fmt.Errorf("%s has no version", c.name)
+	default:
+		return c, buffer, nil
 	}
-	if r.GetVersion() == 0 {
-		return fmt.Errorf("%s has no version", name)
-	}
-	a.change(name, r)
-	return nil
 }
 
-func (a *assembler) change(name resource.Name, r *discoveryv1.Resource) {
-	if !slices.Contains(a.kinds, name.Kind) {
+func (a *assembler) change(c change) {
+	if !slices.Contains(a.kinds, c.name.Kind) {
 		a.skipped++
 		return
 	}
-	a.open.changes = append(a.open.changes, change{name: name, resource: r})
+	a.open.changes = append(a.open.changes, c)
 }
 
 // coverage says which buckets are reset, in the finest division of each kind.

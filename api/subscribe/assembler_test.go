@@ -1,6 +1,7 @@
 package subscribe
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,9 +26,12 @@ func TestAPieceWithoutCommitYieldsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	tx := newHeld(resource.Kinds, nil, nil).commit(whole)
-	want := &Transaction{Revision: 7, Nonce: 2, Resources: []*discoveryv1.Resource{one, two}}
-	if diff := cmp.Diff(want, tx, protocmp.Transform()); diff != "" {
+	want := []*discoveryv1.Resource{service("d/one", 1), service("d/two", 2)}
+	if diff := cmp.Diff(want, slices.Collect(tx.Resources.All()), protocmp.Transform()); diff != "" {
 		t.Error(diff)
+	}
+	if tx.Revision != 7 || tx.Nonce != 2 || tx.Full || len(tx.Removed) > 0 {
+		t.Errorf("got %+v", tx)
 	}
 }
 
@@ -83,7 +87,7 @@ func TestResourcesOfOtherKindsAreNeitherHeldNorHandedOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := newHeld(kinds, nil, nil)
-	if tx := h.commit(whole); len(tx.Resources) != 1 || len(tx.Removed) != 0 {
+	if tx := h.commit(whole); tx.Resources.Len() != 1 || len(tx.Removed) != 0 {
 		t.Errorf("got %v", tx)
 	}
 	if h.sum() != digestOf(service("d/a", 1)) || a.takeSkipped() != 3 {
@@ -101,7 +105,7 @@ func TestAResetRemovesWhatItDoesNotName(t *testing.T) {
 	for _, buckets := range []uint32{1, 2, 4, 1024} {
 		h := newHeld(resource.Kinds, initial, nil)
 		bucket := uint32(resource.NameHash("d/a") % uint64(buckets))
-		whole := &assembled{commit: &piece{}, changes: []change{{serviceName("d/a"), service("d/a", 2)}}}
+		whole := &assembled{commit: &piece{}, changes: []change{changeTo(t, service("d/a", 2))}}
 		if err := whole.resets.add(&discoveryv1.ResetBucket{Kind: discoveryv1.Kind_KIND_SERVICE, Bucket: bucket, Buckets: buckets}); err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +134,7 @@ func TestTheLastMentionOfANameCounts(t *testing.T) {
 	}
 	h := newHeld(resource.Kinds, nil, nil)
 	tx := h.commit(whole)
-	if len(tx.Resources) != 1 || len(tx.Removed) != 0 || h.sum() != digestOf(service("d/a", 3)) {
+	if tx.Resources.Len() != 1 || len(tx.Removed) != 0 || h.sum() != digestOf(service("d/a", 3)) {
 		t.Errorf("got %v, held %v", tx, h.versions)
 	}
 }
@@ -193,7 +197,7 @@ func FuzzAssembler(f *testing.F) {
 func checkTransaction(t *testing.T, h *held, tx *Transaction) {
 	t.Helper()
 	seen := map[resource.Name]bool{}
-	for _, r := range tx.Resources {
+	for r := range tx.Resources.All() {
 		name := resource.Name{Kind: resource.KindOf(r), Name: r.GetName()}
 		if seen[name] || !h.has(name) {
 			t.Fatalf("%s twice, or not held", name)

@@ -81,7 +81,7 @@ type Transaction struct {
 	// Source is the point in the cluster's history that the content reflects.
 	Source *discoveryv1.SourceVersion
 	// Resources are new or changed, or sent again by a repair.
-	Resources []*discoveryv1.Resource
+	Resources Resources
 	// Removed names held resources that are gone.
 	Removed []resource.Name
 	// Full is set if the transaction is the whole content: nothing that it does

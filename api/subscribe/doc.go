@@ -22,7 +22,8 @@
 //     server says it must be. A difference ends the stream; the next one repairs
 //     the buckets that differ.
 //   - Memory is bounded by what is held (a name and a version each) and by
-//     MaxTransactionBytes.
+//     MaxTransactionBytes: until a Handler asks for them, a transaction's resources
+//     stay encoded.
 //
 // # Connecting
 //

@@ -17,7 +17,7 @@ import (
 type printer struct{}
 
 func (printer) Apply(_ context.Context, tx *subscribe.Transaction) subscribe.Result {
-	fmt.Printf("revision %d: %d set, %d removed\n", tx.Revision, len(tx.Resources), len(tx.Removed))
+	fmt.Printf("revision %d: %d set, %d removed\n", tx.Revision, tx.Resources.Len(), len(tx.Removed))
 	return subscribe.Result{}
 }
 

@@ -110,7 +110,7 @@ func (k *keeper) Apply(_ context.Context, tx *Transaction) Result {
 	for _, name := range tx.Removed {
 		delete(k.held, name)
 	}
-	for _, r := range tx.Resources {
+	for r := range tx.Resources.All() {
 		k.held[resource.Name{Kind: resource.KindOf(r), Name: r.GetName()}] = r.GetVersion()
 	}
 	k.txs = append(k.txs, *tx)

@@ -49,8 +49,8 @@ func (h *held) set(name resource.Name, version uint64) {
 
 func (h *held) has(name resource.Name) bool { return h.versions[name.Kind][name.Name] != 0 }
 
-// commit moves on to a transaction's content. Where pieces name a resource more
-// than once, the last word counts.
+// commit moves on to a transaction's content, which is the Transaction's afterwards. Where
+// pieces name a resource more than once, the last word counts.
 func (h *held) commit(whole *assembled) *Transaction {
 	tx := &Transaction{
 		Revision: whole.commit.GetRevision(),
@@ -71,17 +71,20 @@ func (h *held) commit(whole *assembled) *Transaction {
 			h.set(name, 0)
 		}
 	}
+	set := whole.changes[:0]
 	for i, c := range whole.changes {
 		switch {
 		case last[c.name] != i:
-		case c.resource != nil:
-			tx.Resources = append(tx.Resources, c.resource)
-			h.set(c.name, c.resource.GetVersion())
+		case c.encoded != nil:
+			set = append(set, c)
+			h.set(c.name, c.version)
 		case h.has(c.name):
 			tx.Removed = append(tx.Removed, c.name)
 			h.set(c.name, 0)
 		}
 	}
+	clear(whole.changes[len(set):])
+	tx.Resources, whole.changes = Resources{list: set}, nil
 	return tx
 }
 

@@ -118,7 +118,7 @@ func TestAnInterruptedTransactionLeavesNoTraceAndTheNextStreamResumes(t *testing
 		s, stop := start(t, n.config(k, "cp:1"))
 		defer stop()
 		time.Sleep(5 * time.Second)
-		if txs := k.transactions(); len(txs) != 2 || len(txs[1].Resources) != 0 || len(k.copy()) != 1 {
+		if txs := k.transactions(); len(txs) != 2 || txs[1].Resources.Len() != 0 || len(k.copy()) != 1 {
 			t.Errorf("got %v", txs)
 		}
 		resume := server.resume(1)

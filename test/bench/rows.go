@@ -1,5 +1,7 @@
 package main
 
+import "strings"
+
 // peerShape is whom the rules of a cluster are compared with.
 const peerShape = "kube-proxy's shape"
 
@@ -28,6 +30,20 @@ var sections = []section{
 		{what: "of it, after the API server's answer / its own write, p50", run: "I",
 			figure: metric{"APIAnswerToPacket", "p50-us"}, shown: "ms", by: 1000,
 			against: metric{"APIWriteAlone", "p50-us"}, peer: "in the API server"},
+	}},
+	{title: "kube-proxy itself, on the same API server", rows: []row{
+		overKubeProxy("write to a real API server → packet at the new endpoint, p50, 1,000 × 10 / kube-proxy", "1000", "ours-p50-us", "kube-proxy-p50-us", target{atMost, 1.0 / 50}),
+		overKubeProxy("the same, the slowest of 30", "1000", "ours-p99-us", "kube-proxy-p99-us", target{}),
+		overKubeProxy("the same, p50 / kube-proxy with minSyncPeriod 1 ms", "1000", "ours-p50-us", "kube-proxy-eager-p50-us", target{}),
+		overKubeProxy("the same, p50, 5,000 × 10 / kube-proxy", "5000", "ours-p50-us", "kube-proxy-p50-us", target{}),
+		overKubeProxy("agent and kernel, one endpoint changed, 1,000 × 10 / kube-proxy and its nft", "1000", "ours-agent-cpu-us/change", "kube-proxy-cpu-us/change", target{}),
+		overKubeProxy("the same, 5,000 × 10", "5000", "ours-agent-cpu-us/change", "kube-proxy-cpu-us/change", target{atMost, 1.0 / 200}),
+		overKubeProxy("the same, 5,000 × 10, an agent without checkpoint", "5000", "ours-unsaved-agent-cpu-us/change", "kube-proxy-cpu-us/change", target{}),
+		overKubeProxy("control plane beside it, once in a cluster, 5,000 × 10 / kube-proxy, on each node", "5000", "ours-controlplane-cpu-us/change", "kube-proxy-cpu-us/change", target{}),
+		besideKubeProxy("agent's memory, 1,000 × 10 / kube-proxy", "1000"),
+		besideKubeProxy("the same, 5,000 × 10", "5000"),
+		{what: "control plane's memory, API server's objects, 5,000 × 10", run: "J",
+			figure: metric{"KubeProxy/services=5000", "ours-controlplane-rss-MB"}, shown: "MB", asRoot: true},
 	}},
 	{title: "Whole loads", rows: []row{
 		{what: "agent and kernel, 10,000 Services × 10 replaced / the same bytes sent alone", run: "A",
@@ -92,6 +108,21 @@ func overPeer(size, services string, t target) row {
 	return row{what: "agent and kernel, one endpoint replaced, " + size + " / " + peerShape, run: "B",
 		figure: metric{name, "ours-cpu-us/change"}, shown: "µs CPU",
 		against: metric{name, "peer-cpu-us/change"}, peer: peerShape, target: t}
+}
+
+func overKubeProxy(what, services, ours, peer string, t target) row {
+	name, shown := "KubeProxy/services="+services, "ms"
+	if strings.HasSuffix(ours, "-cpu-us/change") {
+		shown += " CPU"
+	}
+	return row{what: what, run: "J", asRoot: true, figure: metric{name, ours}, shown: shown, by: 1000,
+		against: metric{name, peer}, peer: "kube-proxy", target: t}
+}
+
+func besideKubeProxy(what, services string) row {
+	name := "KubeProxy/services=" + services
+	return row{what: what, run: "J", asRoot: true, figure: metric{name, "ours-agent-rss-MB"}, shown: "MB",
+		against: metric{name, "kube-proxy-rss-MB"}, peer: "kube-proxy"}
 }
 
 func fanOut(resources, streams string, t target) row {

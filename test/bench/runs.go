@@ -30,9 +30,12 @@ var runs = []invocation{
 	benchmark("F", "controlplane/internal/discovery", "FanOut|FullSyncs", "5x"),
 	benchmark("G", "controlplane/internal/admission", ".", "500x"),
 	benchmark("H", "test/footprint", ".", "1x"),
-	{Mark: "I", dir: "test/e2e", args: []string{"test", "-run", "TestPacketsFollowTheAPI", "-count=1", "-p=1", "-v", "-ldflags",
-		"-X k8s.io/component-base/version.gitVersion=v1.36.3 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36", "."}},
+	{Mark: "I", dir: "test/e2e", args: []string{"test", "-run", "TestPacketsFollowTheAPI", "-count=1", "-p=1", "-v", "-ldflags", kubernetesVersion, "."}},
+	{Mark: "J", dir: "test/e2e", args: []string{"test", "-run", "^$", "-bench", "KubeProxy", "-benchtime", "1x", "-timeout", "10m", "-ldflags", kubernetesVersion, "."}},
 }
+
+// kubernetesVersion has the API server say what it is.
+const kubernetesVersion = "-X k8s.io/component-base/version.gitVersion=v1.36.3 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36"
 
 func benchmark(mark, dir, pattern, times string) invocation {
 	return invocation{Mark: mark, dir: ".", args: []string{"test", "-run", "^$", "-bench", pattern, "-benchtime", times, "-timeout", "10m", "./" + dir}}

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -15,6 +16,7 @@ func TestMain(m *testing.M) {
 	if lab.Inside() {
 		os.Exit(m.Run())
 	}
+	flag.Parse()
 	os.Exit(prepareAndEnter())
 }
 
@@ -24,9 +26,16 @@ func prepareAndEnter() int {
 		defer os.RemoveAll(dir)
 		err = product.Build(dir)
 	}
+	benchmarks := flag.Lookup("test.bench").Value.String() != ""
+	if err == nil && benchmarks {
+		err = product.BuildKubeProxy(dir)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
+	}
+	if benchmarks && os.Getuid() == 0 {
+		return lab.EnterAsRoot() // See BenchmarkKubeProxy.
 	}
 	return lab.Enter()
 }

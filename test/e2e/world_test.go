@@ -27,12 +27,6 @@ const (
 	soon = 20 * time.Second
 )
 
-// replica is a control plane's process.
-type replica struct {
-	agents, admin, metrics string
-	process                *product.Process
-}
-
 // world is a node with pods, an API server, two control planes and an agent.
 type world struct {
 	// test is the whole test: processes that a step starts outlive the step.
@@ -78,18 +72,10 @@ func newWorld(t *testing.T) *world {
 	check(t, w.objects.CreateNode(t.Context(), nodeName, lab.NodeIP, lab.PodCIDR))
 
 	for _, port := range []int{9440, 9450} {
-		w.startReplica(port)
+		w.replicas = append(w.replicas, startReplica(t, w.server, "127.0.0.1", port))
 	}
 	w.startAgent()
 	return w
-}
-
-func (w *world) startReplica(port int) {
-	address := func(offset int) string { return fmt.Sprintf("127.0.0.1:%d", port+offset) }
-	r := &replica{agents: address(0), admin: address(1), metrics: address(2)}
-	r.process = product.Start(w.test, "portolan-controlplane", "--kubeconfig", w.server.Kubeconfig,
-		"--listen", r.agents, "--admin-listen", r.admin, "--metrics-listen", r.metrics)
-	w.replicas = append(w.replicas, r)
 }
 
 func (w *world) startAgent() {

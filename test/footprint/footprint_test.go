@@ -34,7 +34,7 @@ func buildAndEnter() int {
 	dir, err := os.MkdirTemp("", "portolan-footprint-")
 	if err == nil {
 		defer os.RemoveAll(dir)
-		command := exec.Command("go", "build", "-trimpath", "-o", dir+string(filepath.Separator), "./cmd/...")
+		command := exec.Command("go", "build", "-trimpath", "-tags", "grpcnotrace", "-o", dir+string(filepath.Separator), "./cmd/...")
 		command.Dir = "../.."
 		command.Env = append(os.Environ(), "CGO_ENABLED=0")
 		command.Stderr = os.Stderr

@@ -88,7 +88,7 @@ func newWorld(t *rapid.T, s setting) *world {
 		t.Fatal(err)
 	}
 	w.follower = follower
-	w.node.Apply(all, nil)
+	w.node.Apply(slices.Values(all), nil)
 	return w
 }
 
@@ -107,7 +107,7 @@ func (w *world) edit(t *rapid.T, set, deleted []metav1.Object) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rejected := w.node.Apply(resources, removed); len(rejected) > 0 {
+	if rejected := w.node.Apply(slices.Values(resources), removed); len(rejected) > 0 {
 		t.Fatalf("the node rejects %v", rejected)
 	}
 }

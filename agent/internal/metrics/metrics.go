@@ -70,6 +70,13 @@ func (m *Metrics) Queued(tx *subscribe.Transaction) {
 	}
 }
 
+// Resource notes a resource of a queued transaction.
+func (m *Metrics) Resource(r *discoveryv1.Resource) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.pending.trigger(r)
+}
+
 func (m *Metrics) showPending() {
 	m.kube.servicesPending.Set(float64(m.pending.services))
 	m.kube.endpointsPending.Set(float64(m.pending.endpoints))

@@ -33,7 +33,7 @@ var errKernel = errors.New("the kernel says no")
 
 // live makes everything happen once, so that every metric has a sample.
 func live(m *Metrics) {
-	m.Queued(transaction(endpoints("demo/web-1", time.Now().Add(time.Second), "10.244.1.1"), endpoints("demo/web-6", time.Now().Add(time.Second), "fd00::1")))
+	queue(m, endpoints("demo/web-1", time.Now().Add(time.Second), "10.244.1.1"), endpoints("demo/web-6", time.Now().Add(time.Second), "fd00::1"))
 	for _, family := range families {
 		m.Applied(reconcile.Attempt{Family: family, Err: errKernel})
 		m.Applied(reconcile.Attempt{Family: family, Duration: time.Millisecond})
@@ -159,12 +159,12 @@ func TestTheLastSyncAndTheLastQueuedChangeHaveTheirTimes(t *testing.T) {
 			return testutil.ToFloat64(vec.WithLabelValues(family)) - midnight
 		}
 		time.Sleep(time.Second)
-		m.Queued(transaction())
+		queue(m)
 		time.Sleep(time.Second)
 		m.Applied(reconcile.Attempt{Family: dataplane.IPv4})
 		m.Applied(reconcile.Attempt{Family: dataplane.IPv6})
 		time.Sleep(time.Second)
-		m.Queued(transaction())
+		queue(m)
 		m.Applied(reconcile.Attempt{Family: dataplane.IPv6, Err: errKernel})
 		for _, family := range []string{"IPv4", "IPv6"} {
 			if queued, synced := at("queued", family), at("synced", family); queued != 3 || synced != 2 {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
-	"github.com/portolan-net/portolan/api/resource"
 	"github.com/portolan-net/portolan/api/subscribe"
 )
 
@@ -51,9 +50,8 @@ func (p *pending) queue(tx *subscribe.Transaction) (services, endpoints int) {
 			p.forget(name.Name)
 		}
 	}
-	for _, r := range tx.Resources {
-		count(resource.KindOf(r))
-		p.trigger(r)
+	for name := range tx.Resources.Names() {
+		count(name.Kind)
 	}
 	for _, family := range families {
 		p.behind[family] = true

@@ -14,7 +14,20 @@ import (
 	"github.com/portolan-net/portolan/api/subscribe"
 )
 
-func transaction(resources ...*discoveryv1.Resource) *subscribe.Transaction {
+// queue has the metrics see a transaction of the resources.
+func queue(m *Metrics, list ...*discoveryv1.Resource) {
+	tx := transaction(list...)
+	m.Queued(tx)
+	for r := range tx.Resources.All() {
+		m.Resource(r)
+	}
+}
+
+func transaction(list ...*discoveryv1.Resource) *subscribe.Transaction {
+	resources, err := subscribe.NewResources(list...)
+	if err != nil {
+		panic(err)
+	}
 	return &subscribe.Transaction{Resources: resources}
 }
 
@@ -38,7 +51,7 @@ func TestChangesArePendingUntilEveryFamilyHoldsThem(t *testing.T) {
 	service := &discoveryv1.Resource{Name: "demo/web", Body: &discoveryv1.Resource_Service{}}
 	local := &discoveryv1.Resource{Name: "demo/web", Body: &discoveryv1.Resource_LocalEndpoints{}}
 	node := &discoveryv1.Resource{Name: "node-a", Body: &discoveryv1.Resource_NodeConfig{}}
-	m.Queued(transaction(service, local, node, endpoints("demo/web-1", time.Time{})))
+	queue(m, service, local, node, endpoints("demo/web-1", time.Time{}))
 	m.Queued(&subscribe.Transaction{Removed: []resource.Name{removed}})
 	pending := func(when, services, endpoints string) {
 		t.Helper()
@@ -86,40 +99,40 @@ func TestHowLongAChangeTookIsMeasured(t *testing.T) {
 		ip4, ip6 observed
 	}{
 		"from the trigger to the kernel": {func(m *Metrics) {
-			m.Queued(transaction(endpoints("demo/web-1", ago(2*time.Second), "10.244.1.1")))
+			queue(m, endpoints("demo/web-1", ago(2*time.Second), "10.244.1.1"))
 		}, observed{1, 3}, observed{}},
 		"by the family of the slice": {func(m *Metrics) {
-			m.Queued(transaction(endpoints("demo/web-1", ago(2*time.Second), "fd00::1"), endpoints("demo/web-2", ago(time.Second), "10.244.1.1")))
+			queue(m, endpoints("demo/web-1", ago(2*time.Second), "fd00::1"), endpoints("demo/web-2", ago(time.Second), "10.244.1.1"))
 		}, observed{1, 2}, observed{1, 3}},
 		"a change from before the agent is not measured": {func(m *Metrics) {
-			m.Queued(transaction(endpoints("demo/web-1", ago(10*time.Second), "10.244.1.1")))
+			queue(m, endpoints("demo/web-1", ago(10*time.Second), "10.244.1.1"))
 		}, observed{}, observed{}},
 		"one without a time neither": {func(m *Metrics) {
-			m.Queued(transaction(endpoints("demo/web-1", time.Time{}, "10.244.1.1")))
+			queue(m, endpoints("demo/web-1", time.Time{}, "10.244.1.1"))
 		}, observed{}, observed{}},
 		"a removal is not measured": {func(m *Metrics) {
-			m.Queued(transaction(endpoints("demo/web-1", ago(time.Second), "10.244.1.1")))
+			queue(m, endpoints("demo/web-1", ago(time.Second), "10.244.1.1"))
 			m.Queued(&subscribe.Transaction{Removed: []resource.Name{removed}})
 		}, observed{}, observed{}},
 		"what is rejected is not in the kernel": {func(m *Metrics) {
-			m.Queued(transaction(endpoints("demo/web-1", ago(time.Second), "10.244.1.1")))
+			queue(m, endpoints("demo/web-1", ago(time.Second), "10.244.1.1"))
 			m.Rejected([]*discoveryv1.RejectedResource{{Name: removed.Proto()}})
 		}, observed{}, observed{}},
 		"until the kernel holds it": {func(m *Metrics) {
-			m.Queued(transaction(endpoints("demo/web-1", ago(time.Second), "10.244.1.1")))
+			queue(m, endpoints("demo/web-1", ago(time.Second), "10.244.1.1"))
 			m.Applied(reconcile.Attempt{Family: dataplane.IPv4, Err: errKernel})
 			m.Applied(reconcile.Attempt{Family: dataplane.IPv6})
 			time.Sleep(30 * time.Second)
 		}, observed{1, 32}, observed{}},
 		"once, though the set is sent again with the same time": {func(m *Metrics) {
 			triggered := ago(time.Second)
-			m.Queued(transaction(endpoints("demo/web-1", triggered, "10.244.1.1")))
+			queue(m, endpoints("demo/web-1", triggered, "10.244.1.1"))
 			m.Applied(reconcile.Attempt{Family: dataplane.IPv4})
 			time.Sleep(time.Minute)
-			m.Queued(transaction(endpoints("demo/web-1", triggered, "10.244.1.1", "10.244.1.2")))
+			queue(m, endpoints("demo/web-1", triggered, "10.244.1.1", "10.244.1.2"))
 		}, observed{1, 1}, observed{}},
 		"a control plane whose clock is ahead": {func(m *Metrics) {
-			m.Queued(transaction(endpoints("demo/web-1", ago(-time.Minute), "10.244.1.1")))
+			queue(m, endpoints("demo/web-1", ago(-time.Minute), "10.244.1.1"))
 		}, observed{1, 0}, observed{}},
 	}
 	for name, test := range tests {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"iter"
 	"maps"
 	"net/netip"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 	"github.com/portolan-net/portolan/agent/internal/state"
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+	"github.com/portolan-net/portolan/api/resource"
 	"github.com/portolan-net/portolan/api/subscribe"
 )
 
@@ -84,7 +86,7 @@ type Loop struct {
 	nameless bool
 	// conntrack is the configuration that Sysctls was last given.
 	conntrack *discoveryv1.Conntrack
-	rejected  map[resourceID]*discoveryv1.RejectedResource
+	rejected  map[resource.Name]*discoveryv1.RejectedResource
 	warnings  *warnings
 	// failure is why the kernel is not up to date, if it is not; took is how long the
 	// last attempt was.
@@ -130,7 +132,7 @@ func New(config Config, restored *state.State, header state.Checkpoint) *Loop {
 	loop := &Loop{
 		Config: config, requests: make(chan request),
 		state: restored, table: ruleset.NewTable(),
-		rejected: map[resourceID]*discoveryv1.RejectedResource{}, warnings: newWarnings(),
+		rejected: map[resource.Name]*discoveryv1.RejectedResource{}, warnings: newWarnings(),
 		revision: header.Revision, source: header.Source,
 		retry: stoppedTimer(), collect: stoppedTimer(), checkpoint: stoppedTimer(),
 		writer: newWriter(config.CheckpointPath, config.Observer, config.Logger),
@@ -347,7 +349,8 @@ func (l *Loop) take(ctx context.Context, tx *subscribe.Transaction) subscribe.Re
 	l.told = true
 	l.Observer.Queued(tx)
 	l.forget(tx)
-	dirty, rejected := l.state.Apply(tx.Resources, tx.Removed)
+	dirty, rejected := l.state.Apply(l.observed(tx.Resources), tx.Removed)
+	tx.Resources = subscribe.Resources{} // It need not be held while the kernel follows.
 	l.dirty.Merge(dirty)
 	l.revision, l.source = tx.Revision, state.SourceOf(tx.Source)
 	l.noteRejected(rejected)
@@ -357,6 +360,18 @@ func (l *Loop) take(ctx context.Context, tx *subscribe.Transaction) subscribe.Re
 		l.spacing.done(l.Now(), l.config.MinSyncPeriod)
 	}
 	return l.result()
+}
+
+// observed yields resources as they are taken over, so that they are decoded once.
+func (l *Loop) observed(resources subscribe.Resources) iter.Seq[*discoveryv1.Resource] {
+	return func(yield func(*discoveryv1.Resource) bool) {
+		for r := range resources.All() {
+			l.Observer.Resource(r)
+			if !yield(r) {
+				return
+			}
+		}
+	}
 }
 
 // noteConfig takes over the node's configuration. If there is none it says so, once;

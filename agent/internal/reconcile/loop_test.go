@@ -108,6 +108,7 @@ func (r *rig) acknowledge(result subscribe.Result) bool {
 }
 
 func (r *rig) Queued(*subscribe.Transaction)            {}
+func (r *rig) Resource(*discoveryv1.Resource)           {}
 func (r *rig) Collected(f dataplane.Family, err error)  { r.collected[f] = err }
 func (r *rig) Rejected([]*discoveryv1.RejectedResource) {}
 func (r *rig) Applied(a Attempt) {
@@ -143,7 +144,11 @@ func (r *rig) send(tx *subscribe.Transaction) subscribe.Result {
 }
 
 func transaction(resources ...*discoveryv1.Resource) *subscribe.Transaction {
-	return &subscribe.Transaction{Revision: 7, Source: &discoveryv1.SourceVersion{Source: "test"}, Resources: resources}
+	encoded, err := subscribe.NewResources(resources...)
+	if err != nil {
+		panic(err)
+	}
+	return &subscribe.Transaction{Revision: 7, Source: &discoveryv1.SourceVersion{Source: "test"}, Resources: encoded}
 }
 
 func service(name, clusterIP string, nodePort uint32) *discoveryv1.Resource {
@@ -441,7 +446,7 @@ func TestACheckpointReplacesRulesOfAnEarlierAgentThatAreGone(t *testing.T) {
 func TestRulesOfAnEarlierAgentOutliveTheHourlyResync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		plane := fake.New(dataplane.IPv4)
-		plane.Hold(&ruleset.Frontend{Key: tcp("10.96.0.9:80"), Backends: []netip.AddrPort{netip.MustParseAddrPort("10.244.9.9:8080")}})
+		plane.Hold(&ruleset.Frontend{Key: tcp("10.96.0.9:80"), Backends: ruleset.PackBackends(netip.MustParseAddrPort("10.244.9.9:8080"))})
 		r := newRig(t, plane, "")
 		defer r.close()
 		time.Sleep(3 * resyncPeriod)

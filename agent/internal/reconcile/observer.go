@@ -14,6 +14,9 @@ import (
 type Observer interface {
 	// Queued is called with a transaction that is to be applied.
 	Queued(*subscribe.Transaction)
+	// Resource is called with each of its resources after that, whether it can be used
+	// or not.
+	Resource(*discoveryv1.Resource)
 	// Applied is called after each attempt to bring the kernel's rules of one family
 	// up to date; with no changes it is none but in name.
 	Applied(Attempt)

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
 	"github.com/portolan-net/portolan/agent/internal/state"
@@ -16,7 +17,7 @@ func Once(ctx context.Context, config Config, resources []*discoveryv1.Resource)
 	config.Observer = nobody{}
 	loop := New(config, nil, state.Checkpoint{})
 	loop.refreshAddresses()
-	_, rejected := loop.state.Apply(resources, nil)
+	_, rejected := loop.state.Apply(slices.Values(resources), nil)
 	loop.noteConfig()
 	if loop.config == nil {
 		return rejected, fmt.Errorf("node %q has no configuration: expected a Node of that name", config.Node)
@@ -28,6 +29,7 @@ func Once(ctx context.Context, config Config, resources []*discoveryv1.Resource)
 type nobody struct{}
 
 func (nobody) Queued(*subscribe.Transaction)            {}
+func (nobody) Resource(*discoveryv1.Resource)           {}
 func (nobody) Applied(Attempt)                          {}
 func (nobody) Collected(dataplane.Family, error)        {}
 func (nobody) Rejected([]*discoveryv1.RejectedResource) {}

@@ -13,26 +13,20 @@ import (
 	"github.com/portolan-net/portolan/api/subscribe"
 )
 
-// resourceID identifies a rejected resource.
-type resourceID struct {
-	kind discoveryv1.Kind
-	name string
-}
-
 // forget drops the rejections of resources that the transaction names: it says
 // something new of them.
 func (l *Loop) forget(tx *subscribe.Transaction) {
 	for _, name := range tx.Removed {
-		delete(l.rejected, resourceID{name.Kind, name.Name})
+		delete(l.rejected, name)
 	}
-	for _, r := range tx.Resources {
-		delete(l.rejected, idOf(r))
+	for name := range tx.Resources.Names() {
+		delete(l.rejected, name)
 	}
 }
 
 func (l *Loop) noteRejected(rejected []*discoveryv1.RejectedResource) {
 	for _, r := range rejected {
-		l.rejected[resourceID{r.GetName().GetKind(), r.GetName().GetName()}] = r
+		l.rejected[resource.NameOf(r.GetName())] = r
 		l.Logger.Warn("cannot use a resource; its last good state stays in force",
 			"resource", r.GetName().GetName(), "reason", r.GetReason())
 	}
@@ -73,8 +67,4 @@ func (l *Loop) missingPrimary() (dataplane.Family, bool) {
 		primary = dataplane.IPv6
 	}
 	return primary, slices.ContainsFunc(l.planes, func(p *plane) bool { return p.Family() == primary && !p.Supported() })
-}
-
-func idOf(r *discoveryv1.Resource) resourceID {
-	return resourceID{resource.KindOf(r), r.GetName()}
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/netip"
 	"reflect"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -29,7 +30,7 @@ func (l *Loop) sync(ctx context.Context) error {
 	}
 	names := l.dirty.Services
 	whole := l.behind() || l.adopted
-	if l.table.SetEnvironment(Environment(l.config, l.addresses)) || whole {
+	if l.table.SetEnvironment(Environment(l.config, l.addresses)) || l.behind() {
 		names = AllServices(l.state, l.table)
 	}
 	changes := l.table.Update(maps.Keys(names), l.view)
@@ -43,11 +44,17 @@ func (l *Loop) sync(ctx context.Context) error {
 		l.update(ctx, p, &changes, computing)
 	}
 	l.took = l.Now().Sub(begun)
+	if l.adopted {
+		names = AllServices(l.state, l.table)
+	}
 	l.follow(names, changes.HealthChecks || whole, changes.LocalhostPorts || whole)
 	if l.failure != nil {
 		return l.failure
 	}
 	l.succeed()
+	if whole {
+		debug.FreeOSMemory() // What goes to the kernel at once is as much as what stays.
+	}
 	if recovering || whole {
 		l.Logger.Info("the kernel holds the whole ruleset", "frontends", l.table.Len(), "revision", l.revision, "took", l.took)
 	} else if l.Logger.IsDebug() {

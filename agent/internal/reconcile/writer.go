@@ -25,10 +25,12 @@ type writer struct {
 }
 
 const (
-	// share is how much of the time may be spent on writing checkpoints, which are the
-	// whole state each time.
-	share = 0.02
-	// longestPause bounds how old the state on disk can get.
+	// share is how much of the time may be spent on writing checkpoints. They are the whole
+	// state each time, and would else be most of what a change costs in a large cluster,
+	// and several gigabytes a day.
+	share = 0.0005
+	// longestPause bounds how old the state on disk can get. An agent that ends in good
+	// order leaves it as it is.
 	longestPause = time.Minute
 )
 

@@ -29,7 +29,7 @@ func TestReadyEndpointsHereAreCountedByFamily(t *testing.T) {
 	}{
 		"each address once": {nil, "192.168.0.2:32000=2 [fd00:168::2]:32000=2"},
 		"terminating ones do not count": {func(v *View) {
-			v.Local.Local[2].Endpoints[0].Terminating = true
+			edit(&v.Local.Local[2], 0, func(e *state.Endpoint) { e.Terminating = true })
 		}, "192.168.0.2:32000=2 [fd00:168::2]:32000=1"},
 		"none is here":                {func(v *View) { v.Local = nil }, "192.168.0.2:32000=0 [fd00:168::2]:32000=0"},
 		"not of a family it has not":  {func(v *View) { v.Service.ClusterIPs = addrs("fd00:96::1") }, "[fd00:168::2]:32000=2"},
@@ -54,7 +54,9 @@ func TestReadyEndpointsHereAreCountedByFamily(t *testing.T) {
 			t.Errorf("%s: the same is a change", name)
 		}
 		other := table.Update(names, func(string) View {
-			return dual(func(v *View) { v.Local.Local[0].Endpoints = v.Local.Local[0].Endpoints[:1] })
+			return dual(func(v *View) {
+				v.Local.Local[0].Endpoints = state.PackEndpoints(slices.Collect(v.Local.Local[0].Endpoints.All())[:1]...)
+			})
 		})
 		if !other.HealthChecks {
 			t.Errorf("%s: one endpoint less is no change", name)
@@ -98,7 +100,7 @@ func TestWhatServesUDPConnections(t *testing.T) {
 			v.Service.Name, v.Service.LoadBalancerIPs, v.Service.ExternalIPs = name, nil, nil
 			v.Service.Ports[0].Protocol, v.Service.Ports[0].NodePort = state.UDP, 0
 			v.Sets[0].Groups[0].Ports[0].Protocol = state.UDP
-			v.Sets[0].Groups[0].Endpoints[1].Draining = true
+			edit(&v.Sets[0].Groups[0], 1, drain)
 			v.Local = nil
 			if change != nil {
 				change(v)

@@ -90,7 +90,7 @@ func (r *rules) elements() int {
 	}
 	n := len(r.clusterIPs) + len(r.hairpins)
 	for _, f := range r.frontends {
-		backends := len(f.Backends) + len(f.LocalBackends)
+		backends := f.Backends.Len() + f.LocalBackends.Len()
 		n += perFrontend + backends + len(f.Allow)
 		if f.Affinity > 0 {
 			n += backends

@@ -38,7 +38,7 @@ func TestWhatIsBeyondALimitKeepsWhatItHas(t *testing.T) {
 		t.Helper()
 		got := map[string]int{}
 		for f := range table.Frontends() {
-			got[f.Service] = len(f.Backends)
+			got[f.Service] = f.Backends.Len()
 		}
 		if !maps.Equal(got, backends) {
 			t.Errorf("%s: backends %v, want %v", when, got, backends)

@@ -37,25 +37,25 @@ const (
 // Frontend is one destination that the node serves.
 type Frontend struct {
 	Key
-	Kind resource.FrontendKind
 	// Service is "namespace/name"; Port is the name of the Service port.
 	Service  string
 	PortName string
 	Created  int64
-	// Backends are what the frontend's connections may use, in slot order. If
-	// Local is set they are for connections from this node's pods and processes
-	// alone, and others use LocalBackends.
-	Backends      []netip.AddrPort
-	Local         bool
-	LocalBackends []netip.AddrPort
-	Unserved      Unserved
-	// Masquerade is set if every connection is masqueraded, wherever it is from.
-	Masquerade bool
+	// Backends are what the frontend's connections may use. If Local is set they are
+	// for connections from this node's pods and processes alone, and others use
+	// LocalBackends.
+	Backends      Backends
+	LocalBackends Backends
 	// Affinity is how long a client keeps its backend; zero means not at all.
 	Affinity time.Duration
-	// Filtered is set if only sources in Allow may connect.
-	Filtered bool
+	// Allow are the only sources that may connect if Filtered is set.
 	Allow    []netip.Prefix
+	Kind     resource.FrontendKind
+	Local    bool
+	Filtered bool
+	Unserved Unserved
+	// Masquerade is set if every connection is masqueraded, wherever it is from.
+	Masquerade bool
 }
 
 func (f *Frontend) claim() resource.Claim {
@@ -70,13 +70,12 @@ func (f *Frontend) Same(o *Frontend) bool {
 	}
 	return f.Key == o.Key && f.Kind == o.Kind && f.Local == o.Local && f.Unserved == o.Unserved &&
 		f.Masquerade == o.Masquerade && f.Affinity == o.Affinity && f.Filtered == o.Filtered &&
-		slices.Equal(f.Allow, o.Allow) &&
-		slices.Equal(f.Backends, o.Backends) && slices.Equal(f.LocalBackends, o.LocalBackends)
+		slices.Equal(f.Allow, o.Allow) && f.Backends == o.Backends && f.LocalBackends == o.LocalBackends
 }
 
 // String describes the frontend in a line.
 func (f *Frontend) String() string {
-	return f.Key.String() + " " + f.Kind.String() + " of " + f.Service + " with " + strconv.Itoa(len(f.Backends)) + " backends"
+	return f.Key.String() + " " + f.Kind.String() + " of " + f.Service + " with " + strconv.Itoa(f.Backends.Len()) + " backends"
 }
 
 // Hairpin is an endpoint on this node: a connection from its address to itself

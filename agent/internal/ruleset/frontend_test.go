@@ -19,7 +19,7 @@ func TestFrontendsThatAskForAnythingElseAreNotTheSame(t *testing.T) {
 	base := func() *Frontend {
 		return &Frontend{
 			Key: Key{addrs("10.96.0.1")[0], state.TCP, 80}, Kind: resource.LoadBalancerIP, Service: "demo/web", Created: 1,
-			Backends: backends("10.0.0.1:80", "10.0.0.2:80"), LocalBackends: backends("10.0.0.1:80"), Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+			Backends: PackBackends(backends("10.0.0.1:80", "10.0.0.2:80")...), LocalBackends: PackBackends(backends("10.0.0.1:80")...), Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 		}
 	}
 	for name, change := range map[string]func(*Frontend){
@@ -31,9 +31,9 @@ func TestFrontendsThatAskForAnythingElseAreNotTheSame(t *testing.T) {
 		"affinity":       func(f *Frontend) { f.Affinity = time.Hour },
 		"filter":         func(f *Frontend) { f.Filtered = true },
 		"ranges":         func(f *Frontend) { f.Allow = nil },
-		"backends":       func(f *Frontend) { f.Backends = f.Backends[:1] },
-		"order of slots": func(f *Frontend) { slices.Reverse(f.Backends) },
-		"local backends": func(f *Frontend) { f.LocalBackends = nil },
+		"backends":       func(f *Frontend) { f.Backends = PackBackends(backends("10.0.0.1:80")...) },
+		"order of slots": func(f *Frontend) { f.Backends = PackBackends(backends("10.0.0.2:80", "10.0.0.1:80")...) },
+		"local backends": func(f *Frontend) { f.LocalBackends = Backends{} },
 	} {
 		if changed := base(); true {
 			change(changed)
@@ -102,7 +102,7 @@ func TestWhatServesAPort(t *testing.T) {
 	}{
 		"a port without a node port has none": {func(v *View) { v.Service.Ports[0].NodePort = 0 }, "[10.244.1.1:8080 10.244.2.1:8080]"},
 		"an endpoint that drains is not for new connections": {func(v *View) {
-			v.Sets[0].Groups[0].Endpoints[1].Draining = true
+			edit(&v.Sets[0].Groups[0], 1, drain)
 		}, "[10.244.1.1:8080]"},
 		"an endpoint of another protocol does not serve": {func(v *View) {
 			v.Sets[0].Groups[0].Ports[0].Protocol = state.UDP

@@ -44,7 +44,7 @@ func readyHere(view View, is6 bool) int {
 	}
 	distinct := map[netip.Addr]struct{}{}
 	for _, group := range view.Local.Local {
-		for _, endpoint := range group.Endpoints {
+		for endpoint := range group.Endpoints.All() {
 			if endpoint.Addr.Is6() == is6 && !endpoint.Terminating {
 				distinct[endpoint.Addr] = struct{}{}
 			}

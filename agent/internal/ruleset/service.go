@@ -41,8 +41,8 @@ func build(view View, env Environment, old *rules) *rules {
 	if view.Service == nil {
 		return next
 	}
-	for _, clusterIP := range view.Service.ClusterIPs {
-		next.clusterIPs = append(next.clusterIPs, clusterIP)
+	next.clusterIPs = view.Service.ClusterIPs
+	for _, clusterIP := range next.clusterIPs {
 		for _, port := range view.Service.Ports {
 			next.addPort(view, env, old, clusterIP, port)
 		}
@@ -53,10 +53,11 @@ func build(view View, env Environment, old *rules) *rules {
 
 func (r *rules) addPort(view View, env Environment, old *rules, clusterIP netip.Addr, port state.Port) {
 	is6 := clusterIP.Is6()
-	cluster := r.list(old, listKey{port.Name, port.Protocol, is6, false}, clusterEndpoints(view, port, is6))
-	local := r.list(old, listKey{port.Name, port.Protocol, is6, true}, localEndpoints(view, port, is6))
-	r.noLocal.of(is6).count(view, len(cluster), len(local))
-	for _, endpoint := range local {
+	var enough [32]netip.AddrPort // For most Services; then no memory is allocated.
+	cluster := r.list(old, listKey{port.Name, port.Protocol, is6, false}, clusterEndpoints(enough[:0], view, port, is6))
+	local := r.list(old, listKey{port.Name, port.Protocol, is6, true}, localEndpoints(enough[:0], view, port, is6))
+	r.noLocal.of(is6).count(view, cluster.Len(), local.Len())
+	for _, endpoint := range local.All() {
 		r.hairpins = append(r.hairpins, Hairpin{port.Protocol, endpoint})
 	}
 	r.frontends = append(r.frontends, internalFrontend(view.Service, port, clusterIP, cluster, local))
@@ -76,9 +77,13 @@ func (r *rules) addPort(view View, env Environment, old *rules, clusterIP netip.
 	}
 }
 
-func (r *rules) list(old *rules, key listKey, want []netip.AddrPort) []netip.AddrPort {
-	arranged := arrange(old.slots(key), want)
-	if len(arranged) > 0 {
+func (r *rules) list(old *rules, key listKey, want []netip.AddrPort) Backends {
+	before := old.slots(key)
+	arranged := PackBackends(arrange(before.List(), want)...)
+	if arranged == before {
+		arranged = before // Of two strings that are equal, only one stays in memory.
+	}
+	if arranged.Len() > 0 {
 		r.lists = append(r.lists, slotList{key, arranged})
 	}
 	return arranged
@@ -88,31 +93,31 @@ func newFrontend(service *state.Service, port state.Port, kind resource.Frontend
 	return &Frontend{Key: key, Kind: kind, Service: service.Name, PortName: port.Name, Created: service.Created, Affinity: service.Affinity}
 }
 
-func internalFrontend(service *state.Service, port state.Port, clusterIP netip.Addr, cluster, local []netip.AddrPort) *Frontend {
+func internalFrontend(service *state.Service, port state.Port, clusterIP netip.Addr, cluster, local Backends) *Frontend {
 	f := newFrontend(service, port, resource.ClusterIP, Key{clusterIP, port.Protocol, port.Port})
 	f.Backends = cluster
 	if service.InternalLocal {
 		f.Backends = local
 	}
 	switch {
-	case len(cluster) == 0:
-		f.Backends, f.Unserved = nil, Reject
-	case len(f.Backends) == 0:
+	case cluster.Len() == 0:
+		f.Backends, f.Unserved = Backends{}, Reject
+	case f.Backends.Len() == 0:
 		f.Unserved = Drop
 	}
 	return f
 }
 
-func outsideFrontend(service *state.Service, port state.Port, kind resource.FrontendKind, key Key, cluster, local []netip.AddrPort, env Environment) *Frontend {
+func outsideFrontend(service *state.Service, port state.Port, kind resource.FrontendKind, key Key, cluster, local Backends, env Environment) *Frontend {
 	f := newFrontend(service, port, kind, key)
 	f.Backends, f.Local, f.Masquerade = cluster, service.ExternalLocal, !service.ExternalLocal
 	if f.Local {
 		f.LocalBackends = local
 	}
 	switch {
-	case len(cluster) == 0:
-		f.LocalBackends, f.Unserved = nil, Reject
-	case f.Local && len(local) == 0:
+	case cluster.Len() == 0:
+		f.LocalBackends, f.Unserved = Backends{}, Reject
+	case f.Local && local.Len() == 0:
 		f.Unserved = Drop
 	}
 	if kind == resource.LoadBalancerIP {
@@ -159,24 +164,25 @@ func disjoint(prefixes []netip.Prefix) []netip.Prefix {
 	return list
 }
 
-func clusterEndpoints(view View, port state.Port, is6 bool) []netip.AddrPort {
+// clusterEndpoints appends the endpoints for Cluster traffic to an empty list.
+func clusterEndpoints(list []netip.AddrPort, view View, port state.Port, is6 bool) []netip.AddrPort {
 	if view.Local != nil {
-		if preferred := matching(nil, view.Local.Preferred, port, is6, chosen); len(preferred) > 0 {
+		if preferred := matching(list, view.Local.Preferred, port, is6, chosen); len(preferred) > 0 {
 			return preferred
 		}
 	}
-	var list []netip.AddrPort
 	for _, set := range view.Sets {
 		list = matching(list, set.Groups, port, is6, chosen)
 	}
 	return list
 }
 
-func localEndpoints(view View, port state.Port, is6 bool) []netip.AddrPort {
+// localEndpoints appends those on this node.
+func localEndpoints(list []netip.AddrPort, view View, port state.Port, is6 bool) []netip.AddrPort {
 	if view.Local == nil {
-		return nil
+		return list
 	}
-	return matching(nil, view.Local.Local, port, is6, chosen)
+	return matching(list, view.Local.Local, port, is6, chosen)
 }
 
 // chosen are the endpoints that new connections may use; serving are those and
@@ -192,7 +198,8 @@ func matching(list []netip.AddrPort, groups []state.Group, port state.Port, is6 
 			if p.Name != port.Name || p.Protocol != port.Protocol {
 				continue
 			}
-			for _, endpoint := range group.Endpoints {
+			list = slices.Grow(list, group.Endpoints.Len())
+			for endpoint := range group.Endpoints.All() {
 				if endpoint.Addr.Is6() == is6 && wanted(endpoint) {
 					list = append(list, netip.AddrPortFrom(endpoint.Addr, p.Port))
 				}
@@ -204,6 +211,9 @@ func matching(list []netip.AddrPort, groups []state.Group, port state.Port, is6 
 
 // onePerKey keeps, of a Service's own claims to one key, the first in precedence.
 func onePerKey(frontends []*Frontend) []*Frontend {
+	if len(frontends) < 2 {
+		return frontends
+	}
 	best := make(map[Key]*Frontend, len(frontends))
 	for _, f := range frontends {
 		if other, ok := best[f.Key]; !ok || f.claim().Compare(other.claim()) < 0 {

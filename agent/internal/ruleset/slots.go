@@ -9,28 +9,27 @@ import (
 
 // arrange puts the wanted backends into slots so that as few slots as possible
 // differ from the old ones: a backend whose slot still exists stays in it; holes
-// are filled by new backends and by those whose slot is gone.
-func arrange(old, want []netip.AddrPort) []netip.AddrPort {
-	wanted := slices.Clone(want)
+// are filled by new backends and by those whose slot is gone. The wanted list is used up.
+func arrange(old, wanted []netip.AddrPort) []netip.AddrPort {
 	slices.SortFunc(wanted, netip.AddrPort.Compare)
 	wanted = slices.Compact(wanted)
-	if len(wanted) == 0 {
-		return nil
+	if len(wanted) == 0 || len(old) == 0 {
+		return wanted
 	}
 	slots := make([]netip.AddrPort, len(wanted))
-	placed := make(map[netip.AddrPort]struct{}, len(wanted))
+	placed := make([]bool, len(wanted))
 	for i, backend := range old {
 		if i >= len(slots) {
 			break
 		}
-		if _, found := slices.BinarySearchFunc(wanted, backend, netip.AddrPort.Compare); found {
+		if at, found := slices.BinarySearchFunc(wanted, backend, netip.AddrPort.Compare); found {
 			slots[i] = backend
-			placed[backend] = struct{}{}
+			placed[at] = true
 		}
 	}
 	next := 0
-	for _, backend := range wanted {
-		if _, ok := placed[backend]; ok {
+	for at, backend := range wanted {
+		if placed[at] {
 			continue
 		}
 		for slots[next].IsValid() {
@@ -45,20 +44,20 @@ func arrange(old, want []netip.AddrPort) []netip.AddrPort {
 // Cluster traffic uses, or those on this node.
 type slotList struct {
 	listKey
-	backends []netip.AddrPort
+	backends Backends
 }
 
-// slots returns the list of a key, or nil; nil rules have none.
-func (r *rules) slots(key listKey) []netip.AddrPort {
+// slots returns the list of a key; nil rules have none.
+func (r *rules) slots(key listKey) Backends {
 	if r == nil {
-		return nil
+		return Backends{}
 	}
 	for _, list := range r.lists {
 		if list.listKey == key {
 			return list.backends
 		}
 	}
-	return nil
+	return Backends{}
 }
 
 // Order is the backends of a port by slot, where that is another order than a table
@@ -78,8 +77,8 @@ func (t *Table) Orders() []Order {
 	var orders []Order
 	for service, r := range t.services {
 		for _, list := range r.lists {
-			if !slices.IsSortedFunc(list.backends, netip.AddrPort.Compare) {
-				orders = append(orders, Order{service, list.name, list.protocol, list.is6, list.local, list.backends})
+			if backends := list.backends.List(); !slices.IsSortedFunc(backends, netip.AddrPort.Compare) {
+				orders = append(orders, Order{service, list.name, list.protocol, list.is6, list.local, backends})
 			}
 		}
 	}
@@ -95,6 +94,6 @@ func (t *Table) Restore(orders []Order) {
 			r = &rules{}
 			t.services[o.Service] = r
 		}
-		r.lists = append(r.lists, slotList{listKey{o.Port, o.Protocol, o.IPv6, o.Local}, o.Backends})
+		r.lists = append(r.lists, slotList{listKey{o.Port, o.Protocol, o.IPv6, o.Local}, PackBackends(o.Backends...)})
 	}
 }

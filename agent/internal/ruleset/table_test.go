@@ -33,11 +33,22 @@ func backends(texts ...string) []netip.AddrPort {
 
 func group(name string, port uint16, addresses ...string) state.Group {
 	g := state.Group{Ports: []state.EndpointPort{{Name: name, Protocol: state.TCP, Port: port}}}
+	var list []state.Endpoint
 	for _, a := range addrs(addresses...) {
-		g.Endpoints = append(g.Endpoints, state.Endpoint{Addr: a})
+		list = append(list, state.Endpoint{Addr: a})
 	}
+	g.Endpoints = state.PackEndpoints(list...)
 	return g
 }
+
+// edit changes an endpoint of a group.
+func edit(g *state.Group, i int, change func(*state.Endpoint)) {
+	list := slices.Collect(g.Endpoints.All())
+	change(&list[i])
+	g.Endpoints = state.PackEndpoints(list...)
+}
+
+func drain(e *state.Endpoint) { e.Draining = true }
 
 // web is a Service of every kind of address, with endpoints elsewhere (…2.1) and,
 // if local, here (…1.1).
@@ -114,7 +125,7 @@ func TestFrontends(t *testing.T) {
 				ap := netip.MustParseAddrPort(address)
 				f := table.owner[Key{ap.Addr(), state.TCP, ap.Port()}]
 				got := struct {
-					Backends, Local         []netip.AddrPort
+					Backends, Local         Backends
 					IsLocal, Masq, Filtered bool
 					Unserved                Unserved
 				}{f.Backends, f.LocalBackends, f.Local, f.Masquerade, f.Filtered, f.Unserved}
@@ -295,10 +306,10 @@ func sameButForSlots(a, b *Frontend) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	sorted := func(list []netip.AddrPort) []netip.AddrPort {
-		list = slices.Clone(list)
+	sorted := func(backends Backends) Backends {
+		list := backends.List()
 		slices.SortFunc(list, netip.AddrPort.Compare)
-		return list
+		return PackBackends(list...)
 	}
 	x, y := *a, *b
 	x.Backends, x.LocalBackends = sorted(a.Backends), sorted(a.LocalBackends)

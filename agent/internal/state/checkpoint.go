@@ -29,8 +29,6 @@ const (
 	// headerLen is that of the header line, which is padded: it is written last, since
 	// it says what comes after it.
 	headerLen = 1024
-	// maxCheckpoint bounds what a damaged file can make the agent read.
-	maxCheckpoint = 1 << 30
 )
 
 // Checkpoint is a state on disk: one line of JSON for people and for checks, then
@@ -139,71 +137,6 @@ func paddedHeader(line []byte) []byte {
 	copy(padded, line)
 	padded[headerLen-1] = '\n'
 	return padded
-}
-
-// Decode restores a state from a checkpoint file's content. It returns an error,
-// and no state, if the content is damaged, of an unknown format, or of another
-// node.
-func Decode(content []byte, node string) (*State, Checkpoint, error) {
-	var header Checkpoint
-	line, body, found := bytes.Cut(content, []byte{'\n'})
-	if !found {
-		return nil, header, errors.New("no header line: expected one line of JSON")
-	}
-	if err := json.Unmarshal(line, &header); err != nil {
-		return nil, header, fmt.Errorf("header: %w", err)
-	}
-	switch sum := sha256.Sum256(body); {
-	case header.Format != checkpointFormat:
-		return nil, header, fmt.Errorf("format %q: expected %q", header.Format, checkpointFormat)
-	case header.Node != node:
-		return nil, header, fmt.Errorf("node %q: expected this node, %q", header.Node, node)
-	case header.Bytes != len(body):
-		return nil, header, fmt.Errorf("%d bytes of resources: expected %d", len(body), header.Bytes)
-	case header.SHA256 != hex.EncodeToString(sum[:]):
-		return nil, header, errors.New("the SHA-256 of the resources differs from the header's: the file is damaged")
-	}
-	resources, extra, err := decodeResources(body, header.Resources)
-	if err != nil {
-		return nil, header, err
-	}
-	header.Extra = extra
-	restored := New()
-	if _, rejected := restored.Apply(resources, nil); len(rejected) > 0 {
-		return nil, header, fmt.Errorf("%s: %s", rejected[0].GetName().GetName(), rejected[0].GetReason())
-	}
-	return restored, header, nil
-}
-
-// decodeResources returns the resources and what comes after them.
-func decodeResources(body []byte, count int) (resources []*discoveryv1.Resource, rest []byte, err error) {
-	reader := bytes.NewReader(body)
-	for len(resources) < count {
-		r := new(discoveryv1.Resource)
-		if err := (protodelim.UnmarshalOptions{MaxSize: maxCheckpoint}).UnmarshalFrom(reader, r); err != nil {
-			return nil, nil, fmt.Errorf("resource %d of %d: %w", len(resources), count, err)
-		}
-		resources = append(resources, r)
-	}
-	return resources, body[len(body)-reader.Len():], nil
-}
-
-// ReadFile reads a checkpoint. A missing file is fs.ErrNotExist.
-func ReadFile(path, node string) (*State, Checkpoint, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, Checkpoint{}, fmt.Errorf("reading the checkpoint: %w", err)
-	}
-	defer func() { _ = file.Close() }()
-	content, err := io.ReadAll(io.LimitReader(file, maxCheckpoint))
-	if err != nil {
-		return nil, Checkpoint{}, fmt.Errorf("reading the checkpoint %s: %w", path, err)
-	}
-	restored, header, err := Decode(content, node)
-	if err != nil {
-		return nil, header, fmt.Errorf("checkpoint %s: %w", path, err)
-	}
-	return restored, header, nil
 }
 
 // WriteFile puts the snapshot in place of an older checkpoint so that at any moment,

@@ -91,7 +91,7 @@ func encodeGroups(groups []Group) []*discoveryv1.EndpointGroup {
 			list[i].Ports = append(list[i].Ports, &discoveryv1.EndpointPort{
 				Name: p.Name, Protocol: encodeProtocol(p.Protocol), Port: uint32(p.Port)})
 		}
-		for _, e := range g.Endpoints {
+		for e := range g.Endpoints.All() {
 			state := discoveryv1.EndpointState_ENDPOINT_STATE_UNSPECIFIED
 			switch {
 			case e.Terminating:

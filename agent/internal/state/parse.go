@@ -150,10 +150,7 @@ func parseGroups(field string, list []*discoveryv1.EndpointGroup) ([]Group, erro
 }
 
 func parseGroup(p *discoveryv1.EndpointGroup) (Group, error) {
-	group := Group{
-		Ports:     make([]EndpointPort, len(p.GetPorts())),
-		Endpoints: make([]Endpoint, len(p.GetEndpoints())),
-	}
+	group := Group{Ports: make([]EndpointPort, len(p.GetPorts()))}
 	for i, port := range p.GetPorts() {
 		protocol, err := parseProtocol(port.GetProtocol())
 		if err != nil {
@@ -165,6 +162,7 @@ func parseGroup(p *discoveryv1.EndpointGroup) (Group, error) {
 		}
 		group.Ports[i] = EndpointPort{Name: port.GetName(), Protocol: protocol, Port: number}
 	}
+	packed := make([]byte, 0, 512) // Enough for most; then it is not on the heap.
 	for i, endpoint := range p.GetEndpoints() {
 		if endpoint.GetState() > discoveryv1.EndpointState_ENDPOINT_STATE_DRAINING {
 			return Group{}, fmt.Errorf("endpoints[%d].state %d: not known to this agent", i, endpoint.GetState())
@@ -176,13 +174,14 @@ func parseGroup(p *discoveryv1.EndpointGroup) (Group, error) {
 		if err := address.CheckEndpoint(addr); err != nil {
 			return Group{}, fmt.Errorf("endpoints[%d].address %s: %w", i, addr, err)
 		}
-		group.Endpoints[i] = Endpoint{
+		packed = appendEndpoint(packed, Endpoint{
 			Addr:        addr,
 			Terminating: endpoint.GetState() == discoveryv1.EndpointState_ENDPOINT_STATE_TERMINATING,
 			Draining:    endpoint.GetState() == discoveryv1.EndpointState_ENDPOINT_STATE_DRAINING,
 			Weight:      endpoint.GetWeight(),
-		}
+		})
 	}
+	group.Endpoints = Endpoints{string(packed)}
 	return group, nil
 }
 

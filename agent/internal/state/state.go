@@ -1,6 +1,7 @@
 package state
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -56,18 +57,14 @@ func (d *Dirty) Merge(o Dirty) {
 }
 
 // Apply takes over resources and removals. Resources that cannot be used are
-// returned, each with the reason, and change nothing. The list of resources is
-// used up.
-func (s *State) Apply(resources []*discoveryv1.Resource, removed []resource.Name) (Dirty, []*discoveryv1.RejectedResource) {
+// returned, each with the reason, and change nothing.
+func (s *State) Apply(resources iter.Seq[*discoveryv1.Resource], removed []resource.Name) (Dirty, []*discoveryv1.RejectedResource) {
 	var dirty Dirty
 	var rejected []*discoveryv1.RejectedResource
 	for _, name := range removed {
 		s.remove(name, &dirty)
 	}
-	for i, r := range resources {
-		// A full transaction is large; what has been taken over can be freed before
-		// the rest is.
-		resources[i] = nil
+	for r := range resources {
 		if err := s.set(r, &dirty); err != nil {
 			name := resource.Name{Kind: resource.KindOf(r), Name: r.GetName()}
 			rejected = append(rejected, &discoveryv1.RejectedResource{Name: name.Proto(), Version: r.GetVersion(), Reason: err.Error()})

@@ -84,7 +84,7 @@ func everything() []*discoveryv1.Resource {
 func full(t testing.TB) *State {
 	t.Helper()
 	s := New()
-	if _, rejected := s.Apply(everything(), nil); len(rejected) > 0 {
+	if _, rejected := s.Apply(slices.Values(everything()), nil); len(rejected) > 0 {
 		t.Fatal(rejected)
 	}
 	return s
@@ -129,7 +129,7 @@ func TestWhatCannotBeUsedIsRejectedByNameAndTheLastGoodStateStays(t *testing.T) 
 			s := full(t)
 			before := maps.Clone(s.Held())
 			other := endpointSet("demo/other-1", "demo/other", "10.244.3.3")
-			dirty, rejected := s.Apply([]*discoveryv1.Resource{test.resource, other}, nil)
+			dirty, rejected := s.Apply(slices.Values([]*discoveryv1.Resource{test.resource, other}), nil)
 			if len(rejected) != 1 || rejected[0].GetName().GetName() != test.resource.GetName() || !strings.HasPrefix(rejected[0].GetReason(), test.reason) {
 				t.Errorf("rejected %v, want %s because %q", rejected, test.resource.GetName(), test.reason)
 			}
@@ -156,8 +156,8 @@ func TestEveryResourceMakesDirtyWhatDependsOnIt(t *testing.T) {
 		name := resource.Name{Kind: resource.KindOf(r), Name: r.GetName()}
 		config := r.GetNodeConfig() != nil || r.GetClusterConfig() != nil
 		s := New()
-		set, _ := s.Apply([]*discoveryv1.Resource{r}, nil)
-		removed, _ := s.Apply(nil, []resource.Name{name})
+		set, _ := s.Apply(slices.Values([]*discoveryv1.Resource{r}), nil)
+		removed, _ := s.Apply(none, []resource.Name{name})
 		for what, dirty := range map[string]Dirty{"set": set, "removed": removed} {
 			_, service := dirty.Services["demo/web"]
 			if dirty.Config != config || service == config {
@@ -176,7 +176,7 @@ func TestEveryResourceMakesDirtyWhatDependsOnIt(t *testing.T) {
 func TestEndpointSetsComeInOrderOfTheirNames(t *testing.T) {
 	s := New()
 	for _, name := range []string{"demo/c", "demo/a", "demo/d", "demo/b", "demo/e"} {
-		s.Apply([]*discoveryv1.Resource{endpointSet(name, "demo/web", "10.244.1.1")}, nil)
+		s.Apply(slices.Values([]*discoveryv1.Resource{endpointSet(name, "demo/web", "10.244.1.1")}), nil)
 	}
 	var names []string
 	for _, set := range s.EndpointSets("demo/web") {
@@ -189,7 +189,7 @@ func TestEndpointSetsComeInOrderOfTheirNames(t *testing.T) {
 
 func TestAnEndpointSetThatMovesMakesBothServicesDirty(t *testing.T) {
 	s := full(t)
-	dirty, _ := s.Apply([]*discoveryv1.Resource{endpointSet("demo/web-1", "demo/other", "10.244.1.1")}, nil)
+	dirty, _ := s.Apply(slices.Values([]*discoveryv1.Resource{endpointSet("demo/web-1", "demo/other", "10.244.1.1")}), nil)
 	for _, name := range []string{"demo/web", "demo/other"} {
 		if _, ok := dirty.Services[name]; !ok {
 			t.Errorf("%s is not dirty", name)
@@ -206,7 +206,7 @@ func TestRemovals(t *testing.T) {
 	for name := range s.Held() {
 		names = append(names, name)
 	}
-	dirty, _ := s.Apply(nil, names)
+	dirty, _ := s.Apply(none, names)
 	if len(s.Held()) != 0 || !dirty.Config {
 		t.Errorf("held %v, dirty %v", s.Held(), dirty)
 	}
@@ -222,7 +222,7 @@ func TestResourcesRestoreTheState(t *testing.T) {
 		again = append(again, r)
 	}
 	restored := New()
-	if _, rejected := restored.Apply(again, nil); len(rejected) > 0 {
+	if _, rejected := restored.Apply(slices.Values(again), nil); len(rejected) > 0 {
 		t.Fatal(rejected)
 	}
 	compare(t, s, restored)
@@ -280,7 +280,7 @@ func TestEveryEndpointStateAndNodePortRangeComesBack(t *testing.T) {
 	ranges := nodeConfig(func(c *discoveryv1.NodeConfig) { c.NodePortAddresses = []string{"192.168.0.0/24", "fd00::/16"} })
 	for _, sent := range []*discoveryv1.Resource{set, ranges} {
 		s := New()
-		s.Apply([]*discoveryv1.Resource{sent}, nil)
+		s.Apply(slices.Values([]*discoveryv1.Resource{sent}), nil)
 		for r := range s.Resources() {
 			if !proto.Equal(sent, r) {
 				t.Errorf("sent %v\nheld %v", sent, r)
@@ -288,9 +288,9 @@ func TestEveryEndpointStateAndNodePortRangeComesBack(t *testing.T) {
 		}
 	}
 	s := New()
-	s.Apply([]*discoveryv1.Resource{set, clusterConfig("10.96.1.2/16")}, nil)
+	s.Apply(slices.Values([]*discoveryv1.Resource{set, clusterConfig("10.96.1.2/16")}), nil)
 	endpoints := s.EndpointSets("demo/web")[0].Groups[0].Endpoints
-	for i, e := range endpoints {
+	for i, e := range slices.Collect(endpoints.All()) {
 		if e.Terminating != (i == 1) || e.Draining != (i == 2) {
 			t.Errorf("endpoint %d is %+v", i, e)
 		}
@@ -299,6 +299,9 @@ func TestEveryEndpointStateAndNodePortRangeComesBack(t *testing.T) {
 		t.Errorf("ServiceCIDR %s, want its host bits cleared", got)
 	}
 }
+
+// none is no resources.
+func none(func(*discoveryv1.Resource) bool) {}
 
 func checkpoint(t testing.TB) []byte {
 	t.Helper()
@@ -348,7 +351,7 @@ func TestASnapshotIsTheStateAsItWas(t *testing.T) {
 	for name := range s.Held() {
 		names = append(names, name)
 	}
-	s.Apply(nil, names)
+	s.Apply(none, names)
 	path := filepath.Join(t.TempDir(), "checkpoint")
 	if _, err := was.WriteFile(path); err != nil {
 		t.Fatal(err)
@@ -378,7 +381,7 @@ func TestADamagedOrForeignCheckpointIsNeverUsed(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			restored, _, err := Decode(test.content, test.node)
+			restored, _, err := Decode(bytes.NewReader(test.content), test.node)
 			if err == nil || restored != nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want %q", err, test.want)
 			}
@@ -415,7 +418,7 @@ func TestNoMutationOfTheResourcesIsBelieved(t *testing.T) {
 	for range 10_000 {
 		bad := bytes.Clone(good)
 		bad[body+random.IntN(len(bad)-body)] ^= 1 << random.IntN(8)
-		if restored, _, err := Decode(bad, "node-a"); err == nil || restored != nil {
+		if restored, _, err := Decode(bytes.NewReader(bad), "node-a"); err == nil || restored != nil {
 			t.Fatalf("believed a damaged file")
 		}
 	}
@@ -435,7 +438,7 @@ func FuzzDecodeCheckpoint(f *testing.F) {
 	f.Add(checkpoint(f))
 	f.Add([]byte("{}\n"))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		if restored, _, err := Decode(content, "node-a"); (err == nil) != (restored != nil) {
+		if restored, _, err := Decode(bytes.NewReader(content), "node-a"); (err == nil) != (restored != nil) {
 			t.Errorf("state %v with error %v", restored, err)
 		}
 	})
@@ -457,7 +460,7 @@ func FuzzApply(f *testing.F) {
 			return
 		}
 		s := New()
-		if _, rejected := s.Apply([]*discoveryv1.Resource{&r}, nil); len(rejected) > 0 {
+		if _, rejected := s.Apply(slices.Values([]*discoveryv1.Resource{&r}), nil); len(rejected) > 0 {
 			return
 		}
 		var again []*discoveryv1.Resource
@@ -465,7 +468,7 @@ func FuzzApply(f *testing.F) {
 			again = append(again, held)
 		}
 		restored := New()
-		if _, rejected := restored.Apply(again, nil); len(rejected) > 0 {
+		if _, rejected := restored.Apply(slices.Values(again), nil); len(rejected) > 0 {
 			t.Fatalf("accepted %v but not what it is held as: %v", &r, rejected)
 		}
 		compare(t, s, restored)

@@ -83,7 +83,7 @@ type LocalEndpoints struct {
 // Group is the product of ports and endpoints.
 type Group struct {
 	Ports     []EndpointPort
-	Endpoints []Endpoint
+	Endpoints Endpoints
 }
 
 // EndpointPort is the port on which endpoints serve a Service port.
@@ -91,15 +91,6 @@ type EndpointPort struct {
 	Name     string
 	Protocol Protocol
 	Port     uint16
-}
-
-// Endpoint is one address that serves.
-type Endpoint struct {
-	Addr        netip.Addr
-	Terminating bool
-	// Draining endpoints get no new connections and keep those that they have.
-	Draining bool
-	Weight   uint32
 }
 
 // NodeConfig is the node's configuration.

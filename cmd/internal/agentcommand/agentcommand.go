@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -87,14 +88,23 @@ func (o *options) register(flags *pflag.FlagSet) {
 // defaultInitTimeout is long enough for a control plane that starts with the node.
 const defaultInitTimeout = 30 * time.Second
 
-// gcPercent keeps the heap small: an agent allocates little, and every node has
-// one.
-const gcPercent = 50
+// gcPercent makes the garbage collector work more often than Go's default of 100: what an
+// agent holds is nearly all long-lived, and a node's memory is worth more than the little
+// CPU. GOGC in the environment has precedence.
+const gcPercent = 30
 
-func (o *options) run(command *cobra.Command) error {
+// saveMemory gives up what an agent can do without.
+func (o *options) saveMemory() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+	if !o.profiling {
+		runtime.MemProfileRate = 0 // Each sampled stack costs a page or so, unless it is asked for.
+	}
+}
+
+func (o *options) run(command *cobra.Command) error {
+	o.saveMemory()
 	logger, err := o.logging.New("portolan-agent", os.Stderr)
 	if err != nil {
 		return err

@@ -210,7 +210,7 @@ func (a *agent) Apply(_ context.Context, tx *subscribe.Transaction) subscribe.Re
 	for _, name := range tx.Removed {
 		delete(a.held, name)
 	}
-	for _, r := range tx.Resources {
+	for r := range tx.Resources.All() {
 		a.held[resource.Name{Kind: resource.KindOf(r), Name: r.GetName()}] = r.GetVersion()
 	}
 	a.txs++

@@ -28,11 +28,11 @@ type kernel struct {
 func (k *kernel) Apply(_ context.Context, tx *subscribe.Transaction) subscribe.Result {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if len(tx.Resources)+len(tx.Removed) > 0 {
+	if tx.Resources.Len()+len(tx.Removed) > 0 {
 		k.transactions++
 	}
 	k.backs += len(tx.Removed) // Nothing is removed in this story.
-	for _, r := range tx.Resources {
+	for r := range tx.Resources.All() {
 		port := r.GetService().GetPorts()[0].GetPort()
 		if port < k.ports[r.GetName()] {
 			k.backs++

@@ -208,7 +208,7 @@ func (f *follower) Apply(ctx context.Context, tx *subscribe.Transaction) subscri
 	for _, name := range tx.Removed {
 		delete(f.now.held, name)
 	}
-	for _, r := range tx.Resources {
+	for r := range tx.Resources.All() {
 		f.now.held[resource.Name{Kind: resource.KindOf(r), Name: r.GetName()}] = r.GetVersion()
 	}
 	f.check(tx)

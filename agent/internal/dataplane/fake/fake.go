@@ -107,7 +107,7 @@ func (p *Plane) Backends(key ruleset.Key) ([]netip.AddrPort, bool) {
 	if !ok {
 		return nil, false
 	}
-	return f.Backends, true
+	return f.Backends.List(), true
 }
 
 // Exists implements dataplane.Dataplane.
@@ -180,7 +180,7 @@ func (p *Plane) Apply(_ context.Context, changes *ruleset.Changes) error {
 			p.pending, p.seen = true, false
 			continue
 		}
-		if c.Old != nil && len(c.New.Backends) < len(c.Old.Backends) {
+		if c.Old != nil && c.New.Backends.Len() < c.Old.Backends.Len() {
 			p.pending, p.seen = true, false
 		}
 		next[c.Key()] = c.New

@@ -55,13 +55,15 @@ func (f *fleet) view(name string, flip int) ruleset.View {
 	var i int
 	_, _ = fmt.Sscanf(name, "bench/%d", &i)
 	group := state.Group{Ports: []state.EndpointPort{{Protocol: state.TCP, Port: 8080}}}
+	var list []state.Endpoint
 	for e := range endpointsPerService {
 		last := byte(e)
 		if e == endpointsPerService-1 {
 			last += byte(flip%2) * 100
 		}
-		group.Endpoints = append(group.Endpoints, state.Endpoint{Addr: netip.AddrFrom4([4]byte{10, byte(128 + i>>8), byte(i), last})})
+		list = append(list, state.Endpoint{Addr: netip.AddrFrom4([4]byte{10, byte(128 + i>>8), byte(i), last})})
 	}
+	group.Endpoints = state.PackEndpoints(list...)
 	return ruleset.View{
 		Service: &state.Service{Name: name, ClusterIPs: []netip.Addr{netip.AddrFrom4([4]byte{10, 96, byte(i >> 8), byte(i)})},
 			Ports: []state.Port{{Protocol: state.TCP, Port: 80}}},

@@ -30,7 +30,7 @@ func (p *Plane) difference(l *loaded, content *batch, digest element) (*batch, e
 	alone := newBatch(p.family)
 	alone.add(digest)
 	d := newBatch(p.family)
-	for _, spec := range p.family.setSpecs() {
+	for _, spec := range p.family.sets {
 		if spec.dynamic || spec.name == serviceCIDRs {
 			continue
 		}

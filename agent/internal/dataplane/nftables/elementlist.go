@@ -12,7 +12,7 @@ const (
 	// bits.
 	maxElements = 60 << 10
 	// bufferLen is about how much is encoded into one buffer.
-	bufferLen = 1 << 20
+	bufferLen = 1 << 18
 )
 
 // elementList is elements of one set in the form in which they are sent: messages of one
@@ -20,7 +20,7 @@ const (
 type elementList struct {
 	message uint16
 	family  *family
-	set     setSpec
+	set     *setSpec
 	// full are buffers that are complete; buffer is the one that is being filled.
 	full   [][]byte
 	buffer []byte
@@ -31,7 +31,12 @@ type elementList struct {
 }
 
 // add encodes an element. Deleting needs its key alone.
-func (l *elementList) add(e element) {
+func (l *elementList) add(e element) { encodeElement(l, e.key, e.keyEnd, e.value) }
+
+// octets are the kernel's bytes, in memory of their own or in what is used again.
+type octets interface{ string | []byte }
+
+func encodeElement[T octets](l *elementList, key, keyEnd, value T) {
 	if l.list != 0 && len(l.buffer)-l.list > maxElements {
 		l.end()
 	}
@@ -39,15 +44,15 @@ func (l *elementList) add(e element) {
 		l.open()
 	}
 	b, begin := beginNested(l.buffer, unix.NFTA_LIST_ELEM)
-	b = appendData(b, unix.NFTA_SET_ELEM_KEY, e.key)
-	if e.keyEnd != "" {
-		b = appendData(b, nftaSetElemKeyEnd, e.keyEnd)
+	b = appendData(b, unix.NFTA_SET_ELEM_KEY, key)
+	if len(keyEnd) > 0 {
+		b = appendData(b, nftaSetElemKeyEnd, keyEnd)
 	}
 	switch {
 	case l.set.verdict:
-		b = l.set.appendVerdict(b, e.value)
+		b = l.set.appendVerdict(b, string(value))
 	case l.set.value != nil && l.message != nftMsgDestroySetElem:
-		b = appendData(b, unix.NFTA_SET_ELEM_DATA, e.value)
+		b = appendData(b, unix.NFTA_SET_ELEM_DATA, value)
 	}
 	endNested(b, begin)
 	l.buffer = b
@@ -92,7 +97,7 @@ func (l *elementList) messages() [][]byte {
 	return append(l.full, l.buffer)
 }
 
-func appendData(b []byte, kind uint16, value string) []byte {
+func appendData[T octets](b []byte, kind uint16, value T) []byte {
 	b, begin := beginNested(b, kind)
 	b = appendAttribute(b, unix.NFTA_DATA_VALUE, value)
 	endNested(b, begin)
@@ -125,12 +130,13 @@ func (s setSpec) appendVerdict(b []byte, value string) []byte {
 }
 
 // hash is an element's part of the digest of a family's content.
-func (e element) hash() uint64 {
-	var d xxhash.Digest
-	d.Reset()
-	for _, part := range []string{e.set, e.key, e.keyEnd, e.value} {
-		_, _ = d.WriteString(part)
-		_, _ = d.Write([]byte{0})
-	}
-	return d.Sum64()
+func (e element) hash() uint64 { return hashElement(e.set, e.key, e.keyEnd, e.value) }
+
+func hashElement[T octets](set string, key, keyEnd, value T) uint64 {
+	var enough [128]byte // For what there is; then no memory is allocated.
+	b := append(append(enough[:0], set...), 0)
+	b = append(append(b, key...), 0)
+	b = append(append(b, keyEnd...), 0)
+	b = append(append(b, value...), 0)
+	return xxhash.Sum64(b)
 }

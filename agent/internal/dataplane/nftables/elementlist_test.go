@@ -19,7 +19,7 @@ import (
 
 // drawElement draws an element of any set.
 func drawElement(t *rapid.T, f *family) (setSpec, element) {
-	spec := rapid.SampledFrom(f.setSpecs()).Draw(t, "set")
+	spec := rapid.SampledFrom(f.sets).Draw(t, "set")
 	bytes := func(label string, types []nftables.SetDatatype) string {
 		length := uint32(0)
 		for _, datatype := range types {
@@ -70,7 +70,7 @@ func TestElementsAreEncodedAsTheLibraryDoes(t *testing.T) {
 		rapid.Check(t, func(t *rapid.T) {
 			spec, e := drawElement(t, f)
 			message := rapid.SampledFrom([]uint16{unix.NFT_MSG_NEWSETELEM, unix.NFT_MSG_DELSETELEM}).Draw(t, "message")
-			list := &elementList{message: message, family: f, set: spec}
+			list := &elementList{message: message, family: f, set: &spec}
 			list.add(e)
 			queue := recorder.conn.SetAddElements
 			if message == unix.NFT_MSG_DELSETELEM {

@@ -40,12 +40,12 @@ func fixedElements(f *ruleset.Frontend) []element {
 	k := frontendKey(f.Key)
 	var list []element
 	add := func(set, value string) { list = append(list, element{set: set, key: k, value: value}) }
-	if n := len(f.Backends); n > 0 {
+	if n := f.Backends.Len(); n > 0 {
 		add(serviceIPs, pickChain(n))
 	}
 	if f.Local {
 		add(localIPs, "")
-		if n := len(f.LocalBackends); n > 0 {
+		if n := f.LocalBackends.Len(); n > 0 {
 			add(localServiceIPs, localPickChain(n))
 		}
 	}
@@ -71,7 +71,7 @@ func fixedElements(f *ruleset.Frontend) []element {
 }
 
 func affinityElements(f *ruleset.Frontend, k string) []element {
-	if f.Affinity == 0 || len(f.Backends) == 0 {
+	if f.Affinity == 0 || f.Backends.Len() == 0 {
 		return nil
 	}
 	list := []element{
@@ -79,18 +79,18 @@ func affinityElements(f *ruleset.Frontend, k string) []element {
 		{set: affinityTimeouts, key: k, value: affinityChain(f.Affinity)},
 	}
 	// Who comes by local-traffic is remembered there as well.
-	seen := make(map[netip.AddrPort]struct{}, len(f.Backends))
-	for _, backend := range slices.Concat(f.Backends, f.LocalBackends) {
+	seen := make(map[netip.AddrPort]struct{}, f.Backends.Len())
+	for _, backend := range slices.Concat(f.Backends.List(), f.LocalBackends.List()) {
 		if _, ok := seen[backend]; !ok {
 			seen[backend] = struct{}{}
 			list = append(list, element{set: affinityEndpoints, key: k + backendValue(backend)})
 		}
 	}
-	if !f.Local || len(f.LocalBackends) == 0 {
+	if !f.Local || f.LocalBackends.Len() == 0 {
 		return list
 	}
 	list = append(list, element{set: localAffinityTimeouts, key: k, value: localAffinityChain(f.Affinity)})
-	for _, backend := range f.LocalBackends {
+	for _, backend := range f.LocalBackends.All() {
 		list = append(list, element{set: localAffinityEndpoints, key: k + backendValue(backend)})
 	}
 	return list
@@ -112,22 +112,50 @@ type batch struct {
 	affinities        map[time.Duration]struct{}
 	// sticky are the added elements of what clients may stick to, by set and key.
 	sticky map[string]map[string]struct{}
+	// summary batches only count what is added, and have its digest: encoded, a whole
+	// content is much.
+	summary bool
 }
 
 func newBatch(f *family) *batch {
 	return &batch{
 		family: f, added: map[string]*elementList{}, deleted: map[string]*elementList{},
 		picks: map[int]struct{}{}, localPicks: map[int]struct{}{}, affinities: map[time.Duration]struct{}{},
-		sticky: map[string]map[string]struct{}{affinityEndpoints: {}, localAffinityEndpoints: {}},
+		sticky: map[string]map[string]struct{}{},
 	}
 }
 
 func (b *batch) add(e element) {
-	b.list(b.added, unix.NFT_MSG_NEWSETELEM, e.set).add(e)
-	b.digest ^= e.hash()
-	if keys, ok := b.sticky[e.set]; ok {
-		keys[e.key] = struct{}{}
+	addElement(b, e.set, e.key, e.keyEnd, e.value)
+	if e.set == affinityEndpoints || e.set == localAffinityEndpoints {
+		b.stick(e)
 	}
+}
+
+func (b *batch) stick(e element) {
+	keys := b.sticky[e.set]
+	if keys == nil {
+		keys = map[string]struct{}{}
+		b.sticky[e.set] = keys
+	}
+	keys[e.key] = struct{}{}
+}
+
+// addSlot adds what slotElement returns, of which a whole content has so many that it is
+// encoded without being made.
+func (b *batch) addSlot(set string, k ruleset.Key, slot int, backend netip.AddrPort) {
+	var key, value [32]byte
+	addElement(b, set, appendSlot(appendFrontend(key[:0], k), slot), nil, appendBackend(value[:0], backend))
+}
+
+func addElement[T octets](b *batch, set string, key, keyEnd, value T) {
+	list := b.list(b.added, unix.NFT_MSG_NEWSETELEM, set)
+	b.digest ^= hashElement(set, key, keyEnd, value)
+	if b.summary {
+		list.len++
+		return
+	}
+	encodeElement(list, key, keyEnd, value)
 }
 
 func (b *batch) delete(e element) {
@@ -152,10 +180,10 @@ func (b *batch) needs(f *ruleset.Frontend) {
 	if f == nil {
 		return
 	}
-	if n := len(f.Backends); n > 0 {
+	if n := f.Backends.Len(); n > 0 {
 		b.picks[n] = struct{}{}
 	}
-	if n := len(f.LocalBackends); n > 0 {
+	if n := f.LocalBackends.Len(); n > 0 {
 		b.localPicks[n] = struct{}{}
 	}
 	if f.Affinity > 0 {
@@ -179,8 +207,8 @@ func (b *batch) change(c ruleset.Change, spare spares) {
 	b.replace(fixedElements(c.Old), fixedElements(c.New))
 	old, next := orEmpty(c.Old), orEmpty(c.New)
 	gone := c.New == nil
-	b.slots(endpoints, c.Key(), old.Backends, next.Backends, gone, spare)
-	b.slots(localEndpoints, c.Key(), old.LocalBackends, next.LocalBackends, gone || !next.Local, spare)
+	b.slots(endpoints, c.Key(), old.Backends.List(), next.Backends.List(), gone, spare)
+	b.slots(localEndpoints, c.Key(), old.LocalBackends.List(), next.LocalBackends.List(), gone || !next.Local, spare)
 }
 
 func orEmpty(f *ruleset.Frontend) *ruleset.Frontend {
@@ -287,10 +315,10 @@ func (b *batch) all(f *ruleset.Frontend) {
 	for _, e := range fixedElements(f) {
 		b.add(e)
 	}
-	for slot, backend := range f.Backends {
-		b.add(slotElement(endpoints, f.Key, slot, backend))
+	for slot, backend := range f.Backends.All() {
+		b.addSlot(endpoints, f.Key, slot, backend)
 	}
-	for slot, backend := range f.LocalBackends {
-		b.add(slotElement(localEndpoints, f.Key, slot, backend))
+	for slot, backend := range f.LocalBackends.All() {
+		b.addSlot(localEndpoints, f.Key, slot, backend)
 	}
 }

@@ -46,7 +46,7 @@ func TestASlotThatCanBePickedIsAlwaysThere(t *testing.T) {
 		for range rapid.IntRange(1, 12).Draw(t, "commits") {
 			var next *ruleset.Frontend
 			if rapid.IntRange(0, 5).Draw(t, "gone") > 0 {
-				next = &ruleset.Frontend{Key: k, Backends: drawBackends(t)}
+				next = &ruleset.Frontend{Key: k, Backends: ruleset.PackBackends(drawBackends(t)...)}
 			}
 			if old == nil && next == nil {
 				continue
@@ -62,7 +62,7 @@ func TestASlotThatCanBePickedIsAlwaysThere(t *testing.T) {
 				}
 				kernel.commit(t, b, endpoints)
 				clear(spare)
-				if want := len(orEmpty(next).Backends); len(kernel) != want {
+				if want := orEmpty(next).Backends.Len(); len(kernel) != want {
 					t.Fatalf("%d slots after collecting, want %d", len(kernel), want)
 				}
 			}
@@ -80,13 +80,13 @@ func drawBackends(t *rapid.T) []netip.AddrPort {
 }
 
 func checkSlots(t *rapid.T, kernel kernelMap, k ruleset.Key, old, next *ruleset.Frontend) {
-	now := orEmpty(next).Backends
+	now := orEmpty(next).Backends.List()
 	for slot, backend := range now {
 		if kernel[slotKey(k, slot)] != backendValue(backend) {
 			t.Fatalf("slot %d does not lead to %s", slot, backend)
 		}
 	}
-	for slot, before := range orEmpty(old).Backends {
+	for slot, before := range orEmpty(old).Backends.All() {
 		value, ok := kernel[slotKey(k, slot)]
 		switch {
 		case next == nil:

@@ -30,8 +30,10 @@ type family struct {
 	saddrOffset uint32
 	daddrOffset uint32
 	ctDaddr     expr.CtKey
-	// specs are the sets of the skeleton by name.
-	specs map[string]setSpec
+	// sets are those of the skeleton in the order in which they are filled, and specs
+	// the same by name.
+	sets  []setSpec
+	specs map[string]*setSpec
 }
 
 var (
@@ -48,9 +50,9 @@ var (
 var families = map[dataplane.Family]*family{dataplane.IPv4: ipv4.complete(), dataplane.IPv6: ipv6.complete()}
 
 func (f *family) complete() *family {
-	f.specs = map[string]setSpec{}
-	for _, spec := range f.setSpecs() {
-		f.specs[spec.name] = spec
+	f.sets, f.specs = f.makeSets(), map[string]*setSpec{}
+	for i := range f.sets {
+		f.specs[f.sets[i].name] = &f.sets[i]
 	}
 	return f
 }
@@ -73,7 +75,17 @@ func (f *family) table() *nftables.Table {
 // Keys are laid out as the kernel's registers are: each field padded to 4 bytes,
 // addresses and ports big-endian, the slot in host order.
 
-func appendAddr(b []byte, a netip.Addr) []byte { return append(b, a.AsSlice()...) }
+func appendAddr(b []byte, a netip.Addr) []byte {
+	if a.Is4() {
+		bytes := a.As4()
+		return append(b, bytes[:]...)
+	}
+	if !a.IsValid() {
+		return b
+	}
+	bytes := a.As16()
+	return append(b, bytes[:]...)
+}
 
 func appendPort(b []byte, port uint16) []byte {
 	return append(binary.BigEndian.AppendUint16(b, port), 0, 0)

@@ -72,7 +72,7 @@ func (p *peer) commit(b *testing.B) time.Duration {
 func (p *peer) skeleton(b *testing.B) {
 	conn, f := p.recorder.conn, p.family
 	conn.AddTable(p.table)
-	for _, spec := range f.setSpecs() {
+	for _, spec := range f.sets {
 		var set *nftables.Set
 		switch spec.name {
 		case serviceIPs, noEndpointIPs, firewallIPs:
@@ -160,7 +160,7 @@ func (p *peer) load(b *testing.B, f *fleet) time.Duration {
 	var frontends, addresses []nftables.SetElement
 	for frontend := range f.table.Frontends() {
 		chain := peerChain(frontend.Addr)
-		p.service(b, chain, frontend.Backends)
+		p.service(b, chain, frontend.Backends.List())
 		frontends = append(frontends, nftables.SetElement{Key: []byte(frontendKey(frontend.Key)),
 			VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: chain}})
 		if len(frontends)%atOnce == 0 {
@@ -190,7 +190,7 @@ func (p *peer) flip(b *testing.B, f *fleet) time.Duration {
 	p.flips++
 	v := f.view(fmt.Sprintf("bench/%d", f.size/2), p.flips)
 	var backends []netip.AddrPort
-	for _, e := range v.Sets[0].Groups[0].Endpoints {
+	for e := range v.Sets[0].Groups[0].Endpoints.All() {
 		backends = append(backends, netip.AddrPortFrom(e.Addr, v.Sets[0].Groups[0].Ports[0].Port))
 	}
 	p.service(b, peerChain(v.Service.ClusterIPs[0]), backends)

@@ -34,11 +34,12 @@ var testSettings = dataplane.Settings{
 func view(backends ...string) ruleset.View {
 	var group state.Group
 	group.Ports = []state.EndpointPort{{Name: "http", Protocol: state.TCP, Port: 8080}}
+	var list []state.Endpoint
 	for _, b := range backends {
-		group.Endpoints = append(group.Endpoints, state.Endpoint{Addr: netip.MustParseAddr(b)})
+		list = append(list, state.Endpoint{Addr: netip.MustParseAddr(b)})
 	}
 	local := group
-	local.Endpoints = group.Endpoints[:len(group.Endpoints)/2]
+	group.Endpoints, local.Endpoints = state.PackEndpoints(list...), state.PackEndpoints(list[:len(list)/2]...)
 	return ruleset.View{
 		Service: &state.Service{
 			Name:            "demo/web",

@@ -23,7 +23,7 @@ func kernelElements(t *rapid.T, plane planes) map[string]string {
 	found := map[string]string{}
 	for _, p := range plane {
 		l := p.loaded
-		for _, spec := range l.family.setSpecs() {
+		for _, spec := range l.family.sets {
 			if spec.interval || spec.dynamic || spec.name == contentDigest {
 				continue
 			}
@@ -77,7 +77,7 @@ func wantElements(plane planes, table *ruleset.Table) map[string]string {
 				b.add(element{set: hairpin, key: hairpinKey(h)})
 			}
 		}
-		for _, spec := range l.family.setSpecs() {
+		for _, spec := range l.family.sets {
 			for e := range b.added[spec.name].elements() {
 				if !spec.interval {
 					want[fmt.Sprintf("%s %s %x", l.family, spec.name, e.key)] = fmt.Sprintf("%x", e.value)
@@ -154,7 +154,7 @@ func compare(t *rapid.T, plane planes, table *ruleset.Table) {
 // checkDigest checks that the digest in the kernel is that of what else is there.
 func checkDigest(t *rapid.T, p *Plane) {
 	digest := settingsDigest(testSettings)
-	for _, spec := range p.family.setSpecs() {
+	for _, spec := range p.family.sets {
 		if spec.dynamic || spec.name == serviceCIDRs || spec.name == contentDigest {
 			continue
 		}
@@ -180,8 +180,8 @@ func checkDigest(t *rapid.T, p *Plane) {
 func checkSpares(t *rapid.T, plane planes, table *ruleset.Table) {
 	valid := map[string][]string{}
 	for f := range table.Frontends() {
-		for set, list := range map[string][]netip.AddrPort{endpoints: f.Backends, localEndpoints: f.LocalBackends} {
-			for _, b := range list {
+		for set, list := range map[string]ruleset.Backends{endpoints: f.Backends, localEndpoints: f.LocalBackends} {
+			for _, b := range list.All() {
 				key := set + frontendKey(f.Key)
 				valid[key] = append(valid[key], backendValue(b))
 			}

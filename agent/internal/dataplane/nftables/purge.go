@@ -46,8 +46,8 @@ func (l *loaded) forgotten(changes []ruleset.Change) forgotten {
 		if next.Affinity == 0 {
 			next = &ruleset.Frontend{}
 		}
-		lost.forget(affinity, c.Key(), slices.Concat(c.Old.Backends, c.Old.LocalBackends), slices.Concat(next.Backends, next.LocalBackends))
-		lost.forget(localAffinity, c.Key(), c.Old.LocalBackends, next.LocalBackends)
+		lost.forget(affinity, c.Key(), slices.Concat(c.Old.Backends.List(), c.Old.LocalBackends.List()), slices.Concat(next.Backends.List(), next.LocalBackends.List()))
+		lost.forget(localAffinity, c.Key(), c.Old.LocalBackends.List(), next.LocalBackends.List())
 	}
 	return lost
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -84,7 +83,9 @@ func (p *Plane) adoptWhole(settings dataplane.Settings, content dataplane.Conten
 	if !p.adopt(l, settings) || !p.anchored() {
 		return nil
 	}
-	next := p.wanted(settings, content)
+	next := newBatch(p.family)
+	next.summary = true
+	next.whole(settings, content)
 	digests, err := p.conn.GetSetElements(l.sets[contentDigest])
 	l.digest = max(1, next.digest)
 	if err != nil || len(digests) != 1 || string(digests[0].Key) != digestElement(l.digest).key {
@@ -128,16 +129,9 @@ func (p *Plane) holdsRanges(set *nftables.Set, want []nftables.SetElement) bool 
 	return len(found) == len(want)
 }
 
-// wanted returns what the kernel is to hold, with its digest.
-func (p *Plane) wanted(settings dataplane.Settings, content dataplane.Content) *batch {
-	next := p.family.whole(content)
-	next.digest ^= settingsDigest(settings)
-	return next
-}
-
-// whole returns the family's elements of a content.
-func (f *family) whole(content dataplane.Content) *batch {
-	b := newBatch(f)
+// whole adds all that the kernel is to hold of the batch's family.
+func (b *batch) whole(settings dataplane.Settings, content dataplane.Content) {
+	f := b.family
 	for frontend := range content.Frontends() {
 		if frontend.Addr.Is6() == f.is6 {
 			b.all(frontend)
@@ -153,7 +147,7 @@ func (f *family) whole(content dataplane.Content) *batch {
 			b.add(element{set: hairpin, key: hairpinKey(h)})
 		}
 	}
-	return b
+	b.digest ^= settingsDigest(settings)
 }
 
 // queueWhole queues the whole content, or how the kernel's differs from it, and returns
@@ -167,7 +161,8 @@ func (p *Plane) queueWhole(tx *transaction, settings dataplane.Settings, content
 	if err != nil {
 		return nil, 0, err
 	}
-	next, ranges := p.wanted(settings, content), p.family.cidrElements(settings.ServiceCIDRs)
+	next, ranges := newBatch(p.family), p.family.cidrElements(settings.ServiceCIDRs)
+	next.whole(settings, content)
 	if adopted {
 		if err := p.queueForgetAllBut(tx, l, next); err != nil {
 			return nil, 0, err
@@ -182,7 +177,7 @@ func (p *Plane) queueWhole(tx *transaction, settings dataplane.Settings, content
 				return l, d.size(), err
 			}
 		}
-		for _, spec := range p.family.setSpecs() {
+		for _, spec := range p.family.sets {
 			if !spec.dynamic {
 				tx.library().FlushSet(l.sets[spec.name])
 			}
@@ -262,9 +257,9 @@ func (p *Plane) keepPickable(l *loaded, content dataplane.Content, next *batch) 
 			before[set][string(member.Key)] = picked(member.Val)
 		}
 	}
-	keep := func(f *ruleset.Frontend, slots string, list []netip.AddrPort, were int) {
-		for slot := len(list); len(list) > 0 && slot < were; slot++ {
-			e := slotElement(slots, f.Key, slot, list[slot%len(list)])
+	keep := func(f *ruleset.Frontend, slots string, list ruleset.Backends, were int) {
+		for slot := list.Len(); list.Len() > 0 && slot < were; slot++ {
+			e := slotElement(slots, f.Key, slot, list.At(slot%list.Len()))
 			next.add(e)
 			l.spare[e.id()] = leftover{element: e}
 		}

@@ -48,9 +48,9 @@ type setSpec struct {
 	comment           string
 }
 
-// setSpecs returns the sets of a family, in the order in which they are filled:
-// what packets reach last comes first.
-func (f *family) setSpecs() []setSpec {
+// makeSets returns the sets of a family, in the order in which they are filled: what
+// packets reach last comes first.
+func (f *family) makeSets() []setSpec {
 	addr, proto, port := f.addrType, nftables.TypeInetProto, nftables.TypeInetService
 	slot := nftables.TypeMark
 	frontend := []nftables.SetDatatype{addr, proto, port}

@@ -189,9 +189,11 @@ func TestNoConnectionIsLostWhileEndpointsChange(t *testing.T) {
 
 func clusterView(serving []*backend) ruleset.View {
 	group := state.Group{Ports: []state.EndpointPort{{Protocol: state.TCP, Port: 8080}}}
+	var list []state.Endpoint
 	for _, b := range serving {
-		group.Endpoints = append(group.Endpoints, state.Endpoint{Addr: b.addr.Addr()})
+		list = append(list, state.Endpoint{Addr: b.addr.Addr()})
 	}
+	group.Endpoints = state.PackEndpoints(list...)
 	return ruleset.View{
 		Service: &state.Service{Name: "demo/web", ClusterIPs: addrs("10.96.0.1"), Ports: []state.Port{{Protocol: state.TCP, Port: 80}}},
 		Sets:    []*state.EndpointSet{{Name: "demo/web-1", Service: "demo/web", Groups: []state.Group{group}}},

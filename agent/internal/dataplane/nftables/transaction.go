@@ -32,7 +32,7 @@ type loaded struct {
 func newLoaded(f *family) *loaded {
 	l := &loaded{family: f, sets: map[string]*nftables.Set{}, spare: spares{}, counts: map[string]int{},
 		picks: map[int]struct{}{}, localPicks: map[int]struct{}{}, affinities: map[time.Duration]struct{}{}}
-	for _, spec := range f.setSpecs() {
+	for _, spec := range f.sets {
 		l.sets[spec.name] = spec.set(f.table())
 	}
 	return l
@@ -41,7 +41,7 @@ func newLoaded(f *family) *loaded {
 // addSkeleton queues the table with all its sets, chains and rules.
 func (l *loaded) addSkeleton(conn *nftables.Conn, settings dataplane.Settings) error {
 	table := conn.AddTable(l.family.table())
-	for _, spec := range l.family.setSpecs() {
+	for _, spec := range l.family.sets {
 		set := spec.set(table)
 		set.Comment = spec.commentFor(settings)
 		if err := conn.AddSet(set, nil); err != nil {
@@ -139,7 +139,7 @@ func (l *loaded) queue(tx *transaction, b *batch) error {
 // queueElements puts elements into the transaction: set by set, deletions before
 // additions.
 func (l *loaded) queueElements(tx *transaction, b *batch) error {
-	for _, spec := range l.family.setSpecs() {
+	for _, spec := range l.family.sets {
 		for _, list := range []*elementList{b.deleted[spec.name], b.added[spec.name]} {
 			if list != nil {
 				if err := tx.elements(list); err != nil {

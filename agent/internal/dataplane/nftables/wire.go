@@ -42,7 +42,7 @@ func endMessage(b []byte, begin int) {
 	binary.NativeEndian.PutUint32(b[begin:], uint32(len(b)-begin))
 }
 
-func appendAttribute(b []byte, kind uint16, value string) []byte {
+func appendAttribute[T octets](b []byte, kind uint16, value T) []byte {
 	b = binary.NativeEndian.AppendUint16(b, uint16(attributeLen+len(value)))
 	b = binary.NativeEndian.AppendUint16(b, kind)
 	return pad(append(b, value...))

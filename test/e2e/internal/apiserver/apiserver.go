@@ -40,7 +40,9 @@ type Server struct {
 	// Client has all rights and no rate limit.
 	Client kubernetes.Interface
 
-	stop []func()
+	config *clientcmdapi.Config
+	port   int
+	stop   []func()
 }
 
 // Start runs an API server with its files in dir, among them apiserver.log, and
@@ -150,8 +152,23 @@ func (s *Server) connect(dir string, port int, token string) error {
 	config.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: token}
 	config.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: name}
 	config.CurrentContext = name
+	s.config, s.port = config, port
 	if err := clientcmd.WriteToFile(*config, s.Kubeconfig); err != nil {
 		return fmt.Errorf("writing the kubeconfig: %w", err)
+	}
+	return nil
+}
+
+// WriteKubeconfigFor writes a file like Kubeconfig for those who reach the server by
+// another address, which takes "--bind-address=0.0.0.0" among the flags.
+func (s *Server) WriteKubeconfigFor(address, path string) error {
+	config := s.config.DeepCopy()
+	for _, server := range config.Clusters {
+		server.Server = fmt.Sprintf("https://%s:%d", address, s.port)
+		server.TLSServerName = "kubernetes" // A name in every certificate that the server makes.
+	}
+	if err := clientcmd.WriteToFile(*config, path); err != nil {
+		return fmt.Errorf("writing the kubeconfig for %s: %w", address, err)
 	}
 	return nil
 }

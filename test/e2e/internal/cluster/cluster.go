@@ -59,6 +59,16 @@ func (c *Cluster) DeleteService(ctx context.Context, name string) error {
 
 // SetEndpoints makes the addresses the endpoints of a Service.
 func (c *Cluster) SetEndpoints(ctx context.Context, service string, addresses ...string) error {
+	slice := endpointSlice(service, addresses)
+	api := c.client.DiscoveryV1().EndpointSlices(c.namespace)
+	_, err := api.Update(ctx, slice, metav1.UpdateOptions{})
+	if apierrors.IsNotFound(err) {
+		_, err = api.Create(ctx, slice, metav1.CreateOptions{})
+	}
+	return err
+}
+
+func endpointSlice(service string, addresses []string) *discoveryv1.EndpointSlice {
 	port := int32(TargetPort)
 	slice := &discoveryv1.EndpointSlice{
 		ObjectMeta:  metav1.ObjectMeta{Name: service, Labels: map[string]string{discoveryv1.LabelServiceName: service}},
@@ -68,10 +78,5 @@ func (c *Cluster) SetEndpoints(ctx context.Context, service string, addresses ..
 	for _, address := range addresses {
 		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Addresses: []string{address}})
 	}
-	api := c.client.DiscoveryV1().EndpointSlices(c.namespace)
-	_, err := api.Update(ctx, slice, metav1.UpdateOptions{})
-	if apierrors.IsNotFound(err) {
-		_, err = api.Create(ctx, slice, metav1.CreateOptions{})
-	}
-	return err
+	return slice
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // inside is set in the environment of a process that Enter has started.
@@ -19,6 +21,32 @@ func Inside() bool { return os.Getenv(inside) != "" }
 // does the same, but must not be a dependency: it would choose the versions of
 // modules that the API server is built with.
 func Enter() int {
+	return enter(&syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	})
+}
+
+// EnterAsRoot is Enter without a new user namespace, which takes the machine's root.
+// There, and nowhere else, nft can send transactions of more than its socket's buffer.
+func EnterAsRoot() int {
+	return enter(&syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS})
+}
+
+// CanForceBuffers returns an error if nft cannot send transactions of any size:
+// SO_SNDBUFFORCE is for the machine's root, whatever root of a namespace may do.
+func CanForceBuffers() error {
+	socket, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(socket)
+	const more = 64 << 20
+	return os.NewSyscallError("SO_SNDBUFFORCE", unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, more))
+}
+
+func enter(into *syscall.SysProcAttr) int {
 	self, err := os.Executable()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "finding this program's file:", err)
@@ -27,12 +55,8 @@ func Enter() int {
 	command := exec.Command(self, os.Args[1:]...)
 	command.Env = append(os.Environ(), inside+"=1")
 	command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
-	command.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET | syscall.CLONE_NEWNS,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-		Pdeathsig:   syscall.SIGKILL,
-	}
+	into.Pdeathsig = syscall.SIGKILL
+	command.SysProcAttr = into
 	err = command.Run()
 	var exit *exec.ExitError
 	switch {
@@ -41,7 +65,7 @@ func Enter() int {
 	case errors.As(err, &exit) && exit.ExitCode() >= 0:
 		return exit.ExitCode()
 	default:
-		fmt.Fprintln(os.Stderr, "running in a user and network namespace:", err)
+		fmt.Fprintln(os.Stderr, "running in namespaces:", err)
 		return 1
 	}
 }

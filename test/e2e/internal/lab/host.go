@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"runtime"
@@ -57,6 +58,21 @@ func (h *Host) Do(f func() error) error {
 		done <- f()
 	}()
 	return <-done
+}
+
+// Visit runs f on the calling thread in the host's namespace and returns from there.
+// The calling goroutine must be locked to its thread.
+func (h *Host) Visit(f func() error) error {
+	home, err := netns.Get()
+	if err != nil {
+		return fmt.Errorf("finding the namespace of the thread: %w", err)
+	}
+	defer home.Close()
+	if err := netns.Set(h.namespace); err != nil {
+		return fmt.Errorf("entering the network namespace of %s: %w", h.Name, err)
+	}
+	err = f()
+	return errors.Join(err, netns.Set(home))
 }
 
 // Dial connects to an "address:port" from the calling thread's namespace; call it

@@ -15,28 +15,62 @@ const (
 	// NodeIP is where machines outside reach the node.
 	NodeIP = "192.168.77.1"
 
+	// Hub is where nodes apart reach the namespace that the test runs in.
+	Hub = "192.168.78.1"
+
 	podGateway = "10.244.1.1"
 	outsideIP  = "192.168.77.2"
 )
 
-// Node is the node that the test runs on.
+// Node is a node of the cluster: a host that forwards what its pods send.
 type Node struct{ host *Host }
 
-// NewNode makes the namespace that the test runs in a node's: it forwards.
+// NewNode makes the namespace that the test runs in a node's.
 func NewNode() (*Node, error) {
-	here, err := netns.Get()
+	n, err := here()
+	if err != nil {
+		return nil, err
+	}
+	return n, n.host.forward()
+}
+
+// NewNodeApart makes a node with a namespace of its own, so that several data planes
+// can be compared. Its pods are alone with it: two such nodes may have pods with the
+// same addresses. The nodes' own addresses must differ.
+func NewNodeApart(name, ip string) (*Node, error) {
+	hub, err := here()
+	if err != nil {
+		return nil, err
+	}
+	host, err := newHost(name, ip)
+	if err != nil {
+		return nil, err
+	}
+	err = hub.connect(host, name, Hub+"/32")
+	if err == nil {
+		err = hub.host.route(ip+"/32", "", name)
+	}
+	if err == nil {
+		err = host.route(Hub+"/32", "", "eth0")
+	}
+	if err == nil {
+		err = host.forward()
+	}
+	return &Node{host}, err
+}
+
+// here is the namespace that the test runs in.
+func here() (*Node, error) {
+	namespace, err := netns.Get()
 	if err != nil {
 		return nil, fmt.Errorf("finding the namespace of the test: %w", err)
 	}
-	n := &Node{&Host{Name: "node", IP: NodeIP, namespace: here}}
-	if err := n.host.open(); err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
-		return nil, fmt.Errorf("making the node forward: %w", err)
-	}
-	return n, nil
+	n := &Node{&Host{Name: "node", IP: NodeIP, namespace: namespace}}
+	return n, n.host.open()
 }
+
+// Host returns the node as something that programs run on.
+func (n *Node) Host() *Host { return n.host }
 
 // AddPod adds a pod with an address of PodCIDR.
 func (n *Node) AddPod(name, ip string) (*Host, error) {
@@ -113,6 +147,15 @@ func (h *Host) configure(device, address string) error {
 		return fmt.Errorf("adding %s to %s of %s: %w", address, device, h.Name, err)
 	}
 	return h.up(device)
+}
+
+func (h *Host) forward() error {
+	return h.Do(func() error {
+		if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
+			return fmt.Errorf("making %s forward: %w", h.Name, err)
+		}
+		return nil
+	})
 }
 
 func (h *Host) up(device string) error {

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/portolan-net/portolan/test/e2e/internal/lab"
 )
 
 // module is the product's module as seen from the directory of the tests.
@@ -20,16 +22,29 @@ const module = "../.."
 // directory names the environment variable that says where the programs are.
 const directory = "PORTOLAN_E2E_BIN"
 
-// Build builds the programs into a directory, where this process and its children
-// find them.
+// Build builds the programs, and the crowd of simulated agents, into a directory,
+// where this process and its children find them.
 func Build(dir string) error {
-	command := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "./cmd/...")
+	command := exec.Command("go", "build", "-trimpath", "-o", dir+string(filepath.Separator), "./cmd/...", "./test/crowd")
 	command.Dir = module
 	command.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("building the programs: %w\n%s", err, output)
 	}
 	return os.Setenv(directory, dir)
+}
+
+// KubeProxy is the name of the program that BuildKubeProxy builds.
+const KubeProxy = "kube-proxy"
+
+// BuildKubeProxy builds kube-proxy, of the module that the API server is of, into the
+// same directory. Flags as those of the test's own build let the two share packages.
+func BuildKubeProxy(dir string) error {
+	command := exec.Command("go", "build", "-o", filepath.Join(dir, KubeProxy), "k8s.io/kubernetes/cmd/kube-proxy")
+	if output, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("building kube-proxy: %w\n%s", err, output)
+	}
+	return nil
 }
 
 func program(name string) string { return filepath.Join(os.Getenv(directory), name) }
@@ -48,7 +63,19 @@ type Process struct {
 
 // Start starts a program. The test's end is its end; if the test fails, the end of
 // what it logged is shown.
-func Start(t *testing.T, name string, args ...string) *Process {
+func Start(t testing.TB, name string, args ...string) *Process {
+	t.Helper()
+	return start(t, func(f func() error) error { return f() }, name, args)
+}
+
+// StartOn is Start in the network namespace of a host.
+func StartOn(t testing.TB, host *lab.Host, name string, args ...string) *Process {
+	t.Helper()
+	return start(t, host.Visit, name, args)
+}
+
+// start starts a program from within where.
+func start(t testing.TB, where func(func() error) error, name string, args []string) *Process {
 	t.Helper()
 	file, err := os.CreateTemp(t.TempDir(), name+"-*.log")
 	if err != nil {
@@ -58,7 +85,7 @@ func Start(t *testing.T, name string, args ...string) *Process {
 	p := &Process{command: exec.Command(program(name), args...), log: file.Name()}
 	p.command.Stdout, p.command.Stderr = file, file
 	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := onLastingThread(p.command.Start); err != nil {
+	if err := onLastingThread(func() error { return where(p.command.Start) }); err != nil {
 		t.Fatalf("starting %s: %v", name, err)
 	}
 	t.Cleanup(func() {
