@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"runtime"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	"github.com/portolan-net/portolan/agent/internal/conntrack"
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
+	"github.com/portolan-net/portolan/agent/internal/dataplane/ipvs"
 	"github.com/portolan-net/portolan/agent/internal/dataplane/nftables"
 	"github.com/portolan-net/portolan/agent/internal/healthcheck"
 	"github.com/portolan-net/portolan/agent/internal/localhost"
@@ -69,7 +71,7 @@ const Mode = "nftables"
 
 // Run works until the context ends. The rules stay in the kernel.
 func Run(ctx context.Context, config Config) error {
-	planes, err := openPlanes(config.Logger.Named("nftables"))
+	planes, err := openPlanes(config.Logger.Named("dataplane"))
 	if err != nil {
 		return err
 	}
@@ -79,12 +81,22 @@ func Run(ctx context.Context, config Config) error {
 // openPlanes opens the data plane of each address family.
 func openPlanes(logger hclog.Logger) ([]dataplane.Dataplane, error) {
 	opened, err := nftables.Open(logger, dataplane.IPv4, dataplane.IPv6)
-	planes := make([]dataplane.Dataplane, len(opened))
-	for i, plane := range opened {
-		planes[i] = plane
+	if err != nil {
+		return nil, err
 	}
-	return planes, err
+	var planes []dataplane.Dataplane
+	for _, beside := range opened {
+		plane, err := ipvs.New(logger, beside, kernel())
+		if err != nil {
+			return nil, errors.Join(err, closePlanes(planes))
+		}
+		planes = append(planes, plane)
+	}
+	return planes, nil
 }
+
+// addresses lists the node's own addresses, without those of Services that are bound to it.
+func addresses() ([]netip.Addr, error) { return nodeaddr.List(dataplane.ServiceInterface) }
 
 func closePlanes(planes []dataplane.Dataplane) error {
 	var errs []error
@@ -114,7 +126,7 @@ func run(ctx context.Context, config Config, planes []dataplane.Dataplane) error
 		func(list []*discoveryv1.Warning) { loop.Warn("health checks", list) })
 	loop = reconcile.New(reconcile.Config{
 		Node: config.Node, Dataplanes: planes, Logger: config.Logger.Named("reconcile"),
-		Addresses: nodeaddr.List, AddressesChanged: changed,
+		Addresses: addresses, AddressesChanged: changed,
 		Sysctls:        setSysctls(kernel(), observed),
 		CleanConntrack: cleaner.Clean, HealthChecks: checks.Update, LocalhostPorts: localhostPorts.Update,
 		Acknowledge:    func(r subscribe.Result) bool { return subscriber.Acknowledge(r) },

@@ -9,7 +9,6 @@ import (
 
 	"github.com/portolan-net/portolan/agent/internal/conntrack"
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
-	"github.com/portolan-net/portolan/agent/internal/nodeaddr"
 	"github.com/portolan-net/portolan/agent/internal/reconcile"
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
@@ -37,7 +36,7 @@ func Apply(ctx context.Context, node string, resources []*discoveryv1.Resource, 
 		return nil, err
 	}
 	rejected, err := reconcile.Once(ctx, reconcile.Config{
-		Node: node, Dataplanes: planes, Logger: logger, Addresses: nodeaddr.List, Now: time.Now,
+		Node: node, Dataplanes: planes, Logger: logger, Addresses: addresses, Now: time.Now,
 		CleanConntrack: func(serving ruleset.Serving) {
 			if _, err := conntrack.Remove(ctx, serving, func(dataplane.Family, uint, time.Duration) {}); err != nil {
 				logger.Warn("cannot remove connections to UDP endpoints that have gone", "error", err)

@@ -1,7 +1,6 @@
 package controlplane
 
 import (
-	"errors"
 	"fmt"
 	"io"
 
@@ -36,8 +35,6 @@ const DefaultMaxServiceEndpoints = round.DefaultMaxServiceEndpoints
 
 // DefaultMaxStreams is how many streams may be open by default.
 const DefaultMaxStreams = discovery.DefaultMaxStreams
-
-var errNoIPVS = errors.New("mode ipvs: this version has the nftables data plane only")
 
 // settings returns the nodes' settings and what in the file has no effect.
 func (c ProxyConfig) settings() (compile.Settings, []string, error) {
@@ -75,12 +72,9 @@ func (c ProxyConfig) decode(content []byte) (compile.Settings, []string, error) 
 	case "nftables":
 		config.Settings.Mode = discoveryv1.ProxyMode_PROXY_MODE_NFTABLES
 	case "ipvs":
-		return compile.Settings{}, nil, errNoIPVS
+		config.Settings.Mode = discoveryv1.ProxyMode_PROXY_MODE_IPVS
 	default:
-		return compile.Settings{}, nil, fmt.Errorf("--mode %q: expected nftables", c.Mode)
-	}
-	if config.Settings.Mode != discoveryv1.ProxyMode_PROXY_MODE_NFTABLES {
-		return compile.Settings{}, nil, fmt.Errorf("%s: %w; choose nftables in spite of the file with --mode nftables", c.ProxyConfigPath, errNoIPVS)
+		return compile.Settings{}, nil, fmt.Errorf("--mode %q: expected nftables or ipvs", c.Mode)
 	}
 	return config.Settings, config.Warnings, nil
 }

@@ -50,7 +50,7 @@ func (n *Node) Apply(resources iter.Seq[*discoveryv1.Resource], removed []resour
 }
 
 func (n *Node) settings() dataplane.Settings {
-	return reconcile.Settings(n.state.Config(), n.state.Cluster())
+	return reconcile.Settings(n.state.Config(), n.state.Cluster(), n.addresses)
 }
 
 // Ruleset returns what the kernel must do, in an order of its own: a line for each

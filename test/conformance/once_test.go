@@ -11,6 +11,9 @@ import (
 
 var onceWorlds = newPool(func(l *lab.Lab) (proxy, error) { return once{l}, nil })
 
+// mode is the data plane to use, if not the one that the scenarios ask for.
+var mode = os.Getenv("PORTOLAN_CONFORMANCE_MODE")
+
 // once is a node that portolan apply programs.
 type once struct{ lab *lab.Lab }
 
@@ -29,8 +32,11 @@ func (o once) enforce(t *testing.T, step *scenario.Step) {
 			t.Fatal(err)
 		}
 	}
-	output, err := o.lab.Node.Run("", program("portolan"), "apply", "-f", manifests, "--node", node,
-		"--config", filepath.Join(directory, "proxy.yaml"), "--quiet")
+	args := []string{"apply", "-f", manifests, "--node", node, "--config", filepath.Join(directory, "proxy.yaml"), "--quiet"}
+	if mode != "" {
+		args = append(args, "--mode", mode)
+	}
+	output, err := o.lab.Node.Run("", program("portolan"), args...)
 	if output != "" {
 		t.Logf("step %d: portolan apply:\n%s", step.Number, output)
 	}

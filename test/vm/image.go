@@ -5,6 +5,7 @@ import (
 	"debug/elf"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path"
@@ -45,9 +46,12 @@ func makeImage(ctx context.Context, c config, name string) (err error) {
 		return err
 	}
 	for to, from := range c.files {
-		if err := i.addWithLibraries(to, from); err != nil {
+		if err := i.addTree(to, from); err != nil {
 			return err
 		}
+	}
+	if err := i.text("/environment", strings.Join(c.environment, "\n")); err != nil {
+		return err
 	}
 	if err := i.text("/command", strings.Join(append([]string{program}, c.program[1:]...), "\n")+"\n"); err != nil {
 		return err
@@ -79,7 +83,9 @@ func (i *image) directory(name string) error {
 	return i.to.WriteHeader(&cpio.Header{Name: strings.TrimPrefix(name, "/"), Mode: cpio.TypeDir | 0o755})
 }
 
-func (i *image) text(name, text string) error { return i.write(name, strings.NewReader(text), int64(len(text))) }
+func (i *image) text(name, text string) error {
+	return i.write(name, strings.NewReader(text), int64(len(text)))
+}
 
 func (i *image) write(name string, content io.Reader, size int64) error {
 	if err := i.directory(path.Dir(name)); err != nil {
@@ -108,6 +114,20 @@ func (i *image) add(name, from string) error {
 		return err
 	}
 	return i.write(name, file, info.Size())
+}
+
+// addTree copies a file or all that is in a directory.
+func (i *image) addTree(name, from string) error {
+	return filepath.WalkDir(from, func(at string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		rest, err := filepath.Rel(from, at)
+		if err != nil {
+			return err
+		}
+		return i.addWithLibraries(path.Join(name, rest), at)
+	})
 }
 
 // addWithLibraries also copies the libraries that the file is linked with, and its loader.

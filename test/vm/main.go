@@ -20,7 +20,9 @@ type config struct {
 	files   map[string]string
 	memory  int
 	timeout time.Duration
-	program []string
+	// environment is the program's, beside PATH, HOME and TMPDIR.
+	environment []string
+	program     []string
 }
 
 func main() {
@@ -70,7 +72,8 @@ func parse(args []string) (config, error) {
 	flags.StringVar(&c.kernel, "kernel", "", "directory of an unpacked kernel package, with boot/vmlinuz-* and lib/modules (required)")
 	flags.Var((*list)(&c.modules), "module", "kernel module to load; may be given several times")
 	var files list
-	flags.Var(&files, "file", "GUEST=HOST: a file that the machine has; without a slash GUEST is in /bin. May be given several times")
+	flags.Var(&files, "file", "GUEST=HOST: a file or directory that the machine has; without a slash GUEST is in /bin. May be given several times")
+	flags.Var((*list)(&c.environment), "env", "NAME=VALUE in the program's environment. May be given several times")
 	flags.IntVar(&c.memory, "memory", 768, "memory of the machine, MiB")
 	flags.DurationVar(&c.timeout, "timeout", 10*time.Minute, "how long it may run")
 	if err := flags.Parse(args); err != nil {

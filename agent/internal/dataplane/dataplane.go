@@ -6,6 +6,7 @@ import (
 	"context"
 	"iter"
 	"net/netip"
+	"time"
 
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
@@ -33,19 +34,50 @@ type Settings struct {
 	TCPBeLiberal bool
 	// ServiceCIDRs are dropped where no Service owns the address.
 	ServiceCIDRs []netip.Prefix
+	// IPVS is set if IPVS chooses and translates, else nftables does.
+	IPVS *IPVS
+}
+
+// IPVS is how IPVS is to work.
+type IPVS struct {
+	// Scheduler is that of Services that ask for none; empty means round robin.
+	Scheduler string
+	// The timeouts of connections by state; zero leaves the kernel's.
+	TCPTimeout, TCPFinTimeout, UDPTimeout time.Duration
+	// StrictARP has the node answer and announce the addresses of its own interfaces alone.
+	StrictARP bool
+	// Exclude are the addresses whose virtual servers are somebody else's.
+	Exclude []netip.Prefix
+	// OwnAddrs are the node's own addresses, without those of Services. They need not be
+	// bound, and other ports of theirs are not refused.
+	OwnAddrs []netip.Addr
+}
+
+// ServiceInterface is the dummy interface that has the addresses of Services while IPVS
+// serves them.
+const ServiceInterface = "portolan-ipvs"
+
+// Warning is what is not in force as a Service asks for it, and does not keep the rest from
+// being so.
+type Warning struct {
+	// Service is "namespace/name".
+	Service, Reason, Message string
 }
 
 // Content is everything the kernel must do. *ruleset.Table is one.
 type Content interface {
 	Frontends() iter.Seq[*ruleset.Frontend]
 	ClusterIPs() iter.Seq[netip.Addr]
+	OutsideIPs() iter.Seq[netip.Addr]
 	Hairpins() iter.Seq[ruleset.Hairpin]
+	CheckPorts() iter.Seq[uint16]
 }
 
 // Dataplane keeps the kernel equal to what it is told, in one address family: what
 // is of the other one it leaves to another Dataplane, so that neither's failures
-// are the other's. Every call is atomic: on error the kernel holds what it held
-// before. A Dataplane belongs to one goroutine.
+// are the other's. Every call is atomic where the kernel can be: on error it holds what
+// it held before, or, of IPVS, what each step that succeeded has made of that; Replace
+// then makes it right. A Dataplane belongs to one goroutine.
 type Dataplane interface {
 	// Family returns the address family.
 	Family() Family
@@ -71,6 +103,8 @@ type Dataplane interface {
 	// Applys left, or whether the node has got or lost the family; after that only
 	// Replace helps. It is cheap when nobody has.
 	Disturbed(ctx context.Context) (bool, error)
+	// Warnings returns what is not in force as Services ask for it, by Service.
+	Warnings() []Warning
 	// Cleanup removes everything of ours from the kernel.
 	Cleanup(ctx context.Context) error
 	// Close releases the connection to the kernel. The rules stay.

@@ -12,16 +12,21 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// List returns the node's addresses, ordered, without loopback ones.
-func List() ([]netip.Addr, error) {
+// List returns the node's addresses, ordered, without loopback ones and those of one
+// interface, which need not be there.
+func List(but string) ([]netip.Addr, error) {
 	found, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
 	if err != nil {
 		return nil, fmt.Errorf("listing the node's addresses: %w", err)
 	}
+	except := 0
+	if link, err := netlink.LinkByName(but); err == nil {
+		except = link.Attrs().Index
+	}
 	var list []netip.Addr
 	for _, a := range found {
 		addr, ok := netip.AddrFromSlice(a.IP)
-		if addr = addr.Unmap(); ok && !addr.IsLoopback() {
+		if addr = addr.Unmap(); ok && !addr.IsLoopback() && a.LinkIndex != except {
 			list = append(list, addr)
 		}
 	}

@@ -51,12 +51,15 @@ func TestWatchTellsOfAnAddressThatComes(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("no word of a new address")
 	}
-	list, err := List()
+	list, err := List("")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := fmt.Sprint(list); got != "[192.0.2.7]" {
 		t.Errorf("addresses %s, want the new one without loopback", got)
+	}
+	if but, err := List(link.Attrs().Name); err != nil || len(but) > 0 {
+		t.Errorf("addresses without those of the interface: %v, %v", but, err)
 	}
 	cancel()
 	for range changed {

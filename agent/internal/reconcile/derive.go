@@ -7,6 +7,7 @@ import (
 	"github.com/portolan-net/portolan/agent/internal/nodeaddr"
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 	"github.com/portolan-net/portolan/agent/internal/state"
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 )
 
 // View returns what the state has of a Service.
@@ -50,18 +51,30 @@ func Environment(config *state.NodeConfig, addresses []netip.Addr) ruleset.Envir
 const defaultMasqueradeBit = 14
 
 // Settings returns what the data plane needs of the node's and the cluster's
-// configuration; both may be nil.
-func Settings(config *state.NodeConfig, cluster *state.ClusterConfig) dataplane.Settings {
+// configuration, both of which may be nil, and of the node's own addresses.
+func Settings(config *state.NodeConfig, cluster *state.ClusterConfig, own []netip.Addr) dataplane.Settings {
 	settings := dataplane.Settings{MasqueradeBit: defaultMasqueradeBit}
 	if config != nil {
 		settings = dataplane.Settings{
 			Detect: config.Detect, DetectCIDRs: config.DetectCIDRs, DetectInterface: config.DetectInterface,
 			MasqueradeAll: config.MasqueradeAll, MasqueradeBit: config.MasqueradeBit,
-			TCPBeLiberal: config.Conntrack.GetTcpBeLiberal(),
+			TCPBeLiberal: config.Conntrack.GetTcpBeLiberal(), IPVS: ipvs(config, own),
 		}
 	}
 	if cluster != nil {
 		settings.ServiceCIDRs = cluster.ServiceCIDRs
 	}
 	return settings
+}
+
+// ipvs returns how IPVS is to work, or nil if it is not to.
+func ipvs(config *state.NodeConfig, own []netip.Addr) *dataplane.IPVS {
+	if config.Mode != discoveryv1.ProxyMode_PROXY_MODE_IPVS {
+		return nil
+	}
+	c := config.IPVS
+	return &dataplane.IPVS{
+		Scheduler: c.GetScheduler(), StrictARP: c.GetStrictArp(), Exclude: config.IPVSExclude, OwnAddrs: own,
+		TCPTimeout: c.GetTcpTimeout().AsDuration(), TCPFinTimeout: c.GetTcpFinTimeout().AsDuration(), UDPTimeout: c.GetUdpTimeout().AsDuration(),
+	}
 }

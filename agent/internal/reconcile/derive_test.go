@@ -5,9 +5,11 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
 	"github.com/portolan-net/portolan/agent/internal/dataplane/fake"
@@ -31,11 +33,29 @@ func TestWhatTheDataPlaneIsConfiguredWith(t *testing.T) {
 		Detect: config.Detect, DetectCIDRs: config.DetectCIDRs, DetectInterface: "cni0",
 		MasqueradeAll: true, MasqueradeBit: 3, TCPBeLiberal: true, ServiceCIDRs: cluster.ServiceCIDRs,
 	}
-	if diff := cmp.Diff(want, Settings(config, cluster), compareAddrs); diff != "" {
+	if diff := cmp.Diff(want, Settings(config, cluster, nil), compareAddrs); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if diff := cmp.Diff(dataplane.Settings{MasqueradeBit: 14}, Settings(nil, nil), compareAddrs); diff != "" {
+	if diff := cmp.Diff(dataplane.Settings{MasqueradeBit: 14}, Settings(nil, nil, nil), compareAddrs); diff != "" {
 		t.Errorf("knowing nothing (-want +got)\n%s", diff)
+	}
+}
+
+func TestIPVSIsAskedForByItsModeAlone(t *testing.T) {
+	own := []netip.Addr{netip.MustParseAddr("192.168.0.2")}
+	config := &state.NodeConfig{
+		IPVS: &discoveryv1.Ipvs{Scheduler: "lc", StrictArp: true, TcpTimeout: durationpb.New(time.Minute),
+			TcpFinTimeout: durationpb.New(2 * time.Minute), UdpTimeout: durationpb.New(3 * time.Minute)},
+		IPVSExclude: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")},
+	}
+	if got := Settings(config, nil, own).IPVS; got != nil {
+		t.Errorf("in nftables mode: %+v", got)
+	}
+	config.Mode = discoveryv1.ProxyMode_PROXY_MODE_IPVS
+	want := &dataplane.IPVS{Scheduler: "lc", StrictARP: true, TCPTimeout: time.Minute, TCPFinTimeout: 2 * time.Minute, UDPTimeout: 3 * time.Minute,
+		Exclude: config.IPVSExclude, OwnAddrs: own}
+	if diff := cmp.Diff(want, Settings(config, nil, own).IPVS, compareAddrs); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
 

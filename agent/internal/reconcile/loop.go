@@ -289,7 +289,7 @@ func (l *Loop) adopt(ctx context.Context) {
 		return
 	}
 	l.noteConfig()
-	l.settings = Settings(l.config, l.state.Cluster())
+	l.settings = Settings(l.config, l.state.Cluster(), l.addresses)
 	l.table.SetEnvironment(Environment(l.config, l.addresses))
 	l.table.Update(maps.Keys(AllServices(l.state, l.table)), l.view)
 	for _, p := range l.planes {

@@ -14,6 +14,7 @@ import (
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 	"github.com/portolan-net/portolan/agent/internal/state"
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	"github.com/portolan-net/portolan/api/subscribe"
 )
 
@@ -23,7 +24,7 @@ var _ subscribe.Handler = (*Loop)(nil)
 // other from it, and another attempt is arranged for.
 func (l *Loop) sync(ctx context.Context) error {
 	begun := l.Now()
-	settings := Settings(l.config, l.state.Cluster())
+	settings := Settings(l.config, l.state.Cluster(), l.addresses)
 	if !reflect.DeepEqual(settings, l.settings) {
 		l.settings = settings
 		l.distrust()
@@ -48,6 +49,7 @@ func (l *Loop) sync(ctx context.Context) error {
 		names = AllServices(l.state, l.table)
 	}
 	l.follow(names, changes.HealthChecks || whole, changes.LocalhostPorts || whole)
+	l.warnOfServices()
 	if l.failure != nil {
 		return l.failure
 	}
@@ -86,6 +88,20 @@ func (l *Loop) update(ctx context.Context, p *plane, changes *ruleset.Changes, c
 		return
 	}
 	p.whole, p.repairing = false, false
+}
+
+// warnOfServices passes on what of Services is not in force as they ask for it.
+func (l *Loop) warnOfServices() {
+	var list []*discoveryv1.Warning
+	for _, p := range l.planes {
+		for _, w := range p.Warnings() {
+			list = append(list, &discoveryv1.Warning{
+				Name:   &discoveryv1.ResourceName{Kind: discoveryv1.Kind_KIND_SERVICE, Name: w.Service},
+				Reason: w.Reason, Message: w.Message,
+			})
+		}
+	}
+	l.Warn("data plane", list)
 }
 
 // follow does what comes after the rules are in force, as far as they are.

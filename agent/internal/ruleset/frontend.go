@@ -46,6 +46,14 @@ type Frontend struct {
 	// LocalBackends.
 	Backends      Backends
 	LocalBackends Backends
+	// Weights and LocalWeights are those of the backends.
+	Weights, LocalWeights Weights
+	// Scheduler is the name of what chooses among the backends; empty is the node's
+	// default.
+	Scheduler string
+	// Elsewhere is set if somebody else, which is IPVS, chooses among the backends. Then
+	// there are none here.
+	Elsewhere bool
 	// Affinity is how long a client keeps its backend; zero means not at all.
 	Affinity time.Duration
 	// Allow are the only sources that may connect if Filtered is set.
@@ -70,7 +78,8 @@ func (f *Frontend) Same(o *Frontend) bool {
 	}
 	return f.Key == o.Key && f.Kind == o.Kind && f.Local == o.Local && f.Unserved == o.Unserved &&
 		f.Masquerade == o.Masquerade && f.Affinity == o.Affinity && f.Filtered == o.Filtered &&
-		slices.Equal(f.Allow, o.Allow) && f.Backends == o.Backends && f.LocalBackends == o.LocalBackends
+		slices.Equal(f.Allow, o.Allow) && f.Backends == o.Backends && f.LocalBackends == o.LocalBackends &&
+		f.Weights == o.Weights && f.LocalWeights == o.LocalWeights && f.Scheduler == o.Scheduler && f.Elsewhere == o.Elsewhere
 }
 
 // String describes the frontend in a line.

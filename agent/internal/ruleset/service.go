@@ -20,7 +20,10 @@ type View struct {
 type rules struct {
 	frontends  []*Frontend
 	clusterIPs []netip.Addr
+	// outsideIPs are load-balancer and external IPs.
+	outsideIPs []netip.Addr
 	hairpins   []Hairpin
+	checkPorts []uint16
 	// lists remembers the slot order of every list of backends.
 	lists   []slotList
 	noLocal byFamily
@@ -42,6 +45,10 @@ func build(view View, env Environment, old *rules) *rules {
 		return next
 	}
 	next.clusterIPs = view.Service.ClusterIPs
+	next.outsideIPs = outsideIPs(view.Service)
+	if port := view.Service.HealthCheckNodePort; port != 0 {
+		next.checkPorts = []uint16{port}
+	}
 	for _, clusterIP := range next.clusterIPs {
 		for _, port := range view.Service.Ports {
 			next.addPort(view, env, old, clusterIP, port)
@@ -49,6 +56,18 @@ func build(view View, env Environment, old *rules) *rules {
 	}
 	next.frontends = onePerKey(next.frontends)
 	return next
+}
+
+// outsideIPs returns the load-balancer and external IPs of a Service's families, each once.
+func outsideIPs(service *state.Service) []netip.Addr {
+	if len(service.LoadBalancerIPs)+len(service.ExternalIPs) == 0 {
+		return nil
+	}
+	list := slices.Concat(service.LoadBalancerIPs, service.ExternalIPs)
+	slices.SortFunc(list, netip.Addr.Compare)
+	return slices.DeleteFunc(slices.Compact(list), func(addr netip.Addr) bool {
+		return !slices.ContainsFunc(service.ClusterIPs, func(ip netip.Addr) bool { return ip.Is6() == addr.Is6() })
+	})
 }
 
 func (r *rules) addPort(view View, env Environment, old *rules, clusterIP netip.Addr, port state.Port) {
@@ -60,10 +79,14 @@ func (r *rules) addPort(view View, env Environment, old *rules, clusterIP netip.
 	for _, endpoint := range local.All() {
 		r.hairpins = append(r.hairpins, Hairpin{port.Protocol, endpoint})
 	}
-	r.frontends = append(r.frontends, internalFrontend(view.Service, port, clusterIP, cluster, local))
+	use := lists{cluster: cluster, local: local}
+	if view.weighted() {
+		use.clusterWeights, use.localWeights = weigh(view, port, cluster), weigh(view, port, local)
+	}
+	r.frontends = append(r.frontends, internalFrontend(view.Service, port, clusterIP, use))
 	outside := func(kind resource.FrontendKind, addr netip.Addr, number uint16) {
 		if addr.Is6() == is6 && number != 0 {
-			r.frontends = append(r.frontends, outsideFrontend(view.Service, port, kind, Key{addr, port.Protocol, number}, cluster, local, env))
+			r.frontends = append(r.frontends, outsideFrontend(view.Service, port, kind, Key{addr, port.Protocol, number}, use, env))
 		}
 	}
 	for _, addr := range view.Service.LoadBalancerIPs {
@@ -89,35 +112,43 @@ func (r *rules) list(old *rules, key listKey, want []netip.AddrPort) Backends {
 	return arranged
 }
 
-func newFrontend(service *state.Service, port state.Port, kind resource.FrontendKind, key Key) *Frontend {
-	return &Frontend{Key: key, Kind: kind, Service: service.Name, PortName: port.Name, Created: service.Created, Affinity: service.Affinity}
+// lists are the backends of a Service port in one family: those that Cluster traffic uses,
+// and those on this node.
+type lists struct {
+	cluster, local               Backends
+	clusterWeights, localWeights Weights
 }
 
-func internalFrontend(service *state.Service, port state.Port, clusterIP netip.Addr, cluster, local Backends) *Frontend {
+func newFrontend(service *state.Service, port state.Port, kind resource.FrontendKind, key Key) *Frontend {
+	return &Frontend{Key: key, Kind: kind, Service: service.Name, PortName: port.Name, Created: service.Created,
+		Affinity: service.Affinity, Scheduler: service.Scheduler}
+}
+
+func internalFrontend(service *state.Service, port state.Port, clusterIP netip.Addr, use lists) *Frontend {
 	f := newFrontend(service, port, resource.ClusterIP, Key{clusterIP, port.Protocol, port.Port})
-	f.Backends = cluster
+	f.Backends, f.Weights = use.cluster, use.clusterWeights
 	if service.InternalLocal {
-		f.Backends = local
+		f.Backends, f.Weights = use.local, use.localWeights
 	}
 	switch {
-	case cluster.Len() == 0:
-		f.Backends, f.Unserved = Backends{}, Reject
+	case use.cluster.Len() == 0:
+		f.Backends, f.Weights, f.Unserved = Backends{}, Weights{}, Reject
 	case f.Backends.Len() == 0:
 		f.Unserved = Drop
 	}
 	return f
 }
 
-func outsideFrontend(service *state.Service, port state.Port, kind resource.FrontendKind, key Key, cluster, local Backends, env Environment) *Frontend {
+func outsideFrontend(service *state.Service, port state.Port, kind resource.FrontendKind, key Key, use lists, env Environment) *Frontend {
 	f := newFrontend(service, port, kind, key)
-	f.Backends, f.Local, f.Masquerade = cluster, service.ExternalLocal, !service.ExternalLocal
+	f.Backends, f.Weights, f.Local, f.Masquerade = use.cluster, use.clusterWeights, service.ExternalLocal, !service.ExternalLocal
 	if f.Local {
-		f.LocalBackends = local
+		f.LocalBackends, f.LocalWeights = use.local, use.localWeights
 	}
 	switch {
-	case cluster.Len() == 0:
-		f.LocalBackends, f.Unserved = Backends{}, Reject
-	case f.Local && local.Len() == 0:
+	case use.cluster.Len() == 0:
+		f.LocalBackends, f.LocalWeights, f.Unserved = Backends{}, Weights{}, Reject
+	case f.Local && use.local.Len() == 0:
 		f.Unserved = Drop
 	}
 	if kind == resource.LoadBalancerIP {

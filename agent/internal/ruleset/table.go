@@ -16,6 +16,8 @@ type Table struct {
 	owner      map[Key]*Frontend
 	waiting    map[Key][]*Frontend
 	clusterIPs counted[netip.Addr]
+	outsideIPs counted[netip.Addr]
+	checkPorts counted[uint16]
 	hairpins   counted[Hairpin]
 	checks     perService[HealthCheck]
 	localhost  perService[LocalhostPort]
@@ -30,6 +32,8 @@ func NewTable() *Table {
 		owner:      map[Key]*Frontend{},
 		waiting:    map[Key][]*Frontend{},
 		clusterIPs: counted[netip.Addr]{},
+		outsideIPs: counted[netip.Addr]{},
+		checkPorts: counted[uint16]{},
 		hairpins:   counted[Hairpin]{},
 		checks:     perService[HealthCheck]{},
 		localhost:  perService[LocalhostPort]{},
@@ -41,7 +45,10 @@ func NewTable() *Table {
 type Changes struct {
 	Frontends                          []Change
 	AddedClusterIPs, RemovedClusterIPs []netip.Addr
+	AddedOutsideIPs, RemovedOutsideIPs []netip.Addr
 	AddedHairpins, RemovedHairpins     []Hairpin
+	// AddedCheckPorts and RemovedCheckPorts are health-check node ports.
+	AddedCheckPorts, RemovedCheckPorts []uint16
 	// HealthChecks and LocalhostPorts are set if any changed. They are no business of
 	// the kernel's.
 	HealthChecks, LocalhostPorts bool
@@ -63,7 +70,9 @@ func (c Change) Key() Key {
 // Empty tells whether nothing changed in the kernel.
 func (c *Changes) Empty() bool {
 	return len(c.Frontends) == 0 && len(c.AddedClusterIPs) == 0 && len(c.RemovedClusterIPs) == 0 &&
-		len(c.AddedHairpins) == 0 && len(c.RemovedHairpins) == 0
+		len(c.AddedOutsideIPs) == 0 && len(c.RemovedOutsideIPs) == 0 &&
+		len(c.AddedHairpins) == 0 && len(c.RemovedHairpins) == 0 &&
+		len(c.AddedCheckPorts) == 0 && len(c.RemovedCheckPorts) == 0
 }
 
 // Len returns how many frontends of a family changed.
@@ -83,6 +92,8 @@ func (c *Changes) Touch(is6 bool) bool {
 	hairpinOfFamily := func(h Hairpin) bool { return ofFamily(h.Endpoint.Addr()) }
 	return slices.ContainsFunc(c.Frontends, func(change Change) bool { return ofFamily(change.Key().Addr) }) ||
 		slices.ContainsFunc(c.AddedClusterIPs, ofFamily) || slices.ContainsFunc(c.RemovedClusterIPs, ofFamily) ||
+		slices.ContainsFunc(c.AddedOutsideIPs, ofFamily) || slices.ContainsFunc(c.RemovedOutsideIPs, ofFamily) ||
+		len(c.AddedCheckPorts) > 0 || len(c.RemovedCheckPorts) > 0 ||
 		slices.ContainsFunc(c.AddedHairpins, hairpinOfFamily) || slices.ContainsFunc(c.RemovedHairpins, hairpinOfFamily)
 }
 
@@ -103,7 +114,8 @@ func (t *Table) Services() iter.Seq[string] { return maps.Keys(t.services) }
 // and returns what changed. Other Services are not looked at.
 func (t *Table) Update(names iter.Seq[string], view func(name string) View) Changes {
 	before := map[Key]*Frontend{}
-	var clusterIPs tally[netip.Addr]
+	var clusterIPs, outsideIPs tally[netip.Addr]
+	var checkPorts tally[uint16]
 	var hairpins tally[Hairpin]
 	var changes Changes
 	for name := range t.withExcess(names) {
@@ -117,12 +129,16 @@ func (t *Table) Update(names iter.Seq[string], view func(name string) View) Chan
 		if old != nil {
 			t.withdraw(old, before)
 			clusterIPs.remove(t.clusterIPs, old.clusterIPs)
+			outsideIPs.remove(t.outsideIPs, old.outsideIPs)
+			checkPorts.remove(t.checkPorts, old.checkPorts)
 			hairpins.remove(t.hairpins, old.hairpins)
 		}
 		for _, f := range next.frontends {
 			t.claim(f, before)
 		}
 		clusterIPs.add(t.clusterIPs, next.clusterIPs)
+		outsideIPs.add(t.outsideIPs, next.outsideIPs)
+		checkPorts.add(t.checkPorts, next.checkPorts)
 		hairpins.add(t.hairpins, next.hairpins)
 		t.noLocal.replace(old, next)
 		if len(next.clusterIPs) == 0 {
@@ -137,6 +153,8 @@ func (t *Table) Update(names iter.Seq[string], view func(name string) View) Chan
 		}
 	}
 	changes.AddedClusterIPs, changes.RemovedClusterIPs = clusterIPs.changes(t.clusterIPs)
+	changes.AddedOutsideIPs, changes.RemovedOutsideIPs = outsideIPs.changes(t.outsideIPs)
+	changes.AddedCheckPorts, changes.RemovedCheckPorts = checkPorts.changes(t.checkPorts)
 	changes.AddedHairpins, changes.RemovedHairpins = hairpins.changes(t.hairpins)
 	return changes
 }
@@ -212,6 +230,12 @@ func (t *Table) LenOf(is6 bool) int {
 
 // ClusterIPs yields every ClusterIP that a Service owns.
 func (t *Table) ClusterIPs() iter.Seq[netip.Addr] { return maps.Keys(t.clusterIPs) }
+
+// OutsideIPs yields every load-balancer and external IP that a Service has.
+func (t *Table) OutsideIPs() iter.Seq[netip.Addr] { return maps.Keys(t.outsideIPs) }
+
+// CheckPorts yields every health-check node port.
+func (t *Table) CheckPorts() iter.Seq[uint16] { return maps.Keys(t.checkPorts) }
 
 // Hairpins yields every endpoint on this node.
 func (t *Table) Hairpins() iter.Seq[Hairpin] { return maps.Keys(t.hairpins) }

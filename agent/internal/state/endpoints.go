@@ -74,6 +74,16 @@ func (l Endpoints) Len() int {
 	return n
 }
 
+// Weighted tells whether any of them has a weight.
+func (l Endpoints) Weighted() bool {
+	for e := range l.All() {
+		if e.Weight > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // All yields the endpoints in their order.
 func (l Endpoints) All() iter.Seq[Endpoint] {
 	return func(yield func(Endpoint) bool) {

@@ -194,8 +194,8 @@ func parseNodeConfig(name string, p *discoveryv1.NodeConfig) (*NodeConfig, error
 		IPVS: p.GetIpvs(), Conntrack: p.GetConntrack(), Ineligible: p.GetIneligible(),
 		LocalhostNodePorts: p.GetLocalhostNodePorts(),
 	}
-	if c.Mode == discoveryv1.ProxyMode_PROXY_MODE_IPVS {
-		return nil, errors.New("mode IPVS: this agent has no IPVS data plane: expected NFTABLES")
+	if err := checkIPVS(c); err != nil {
+		return nil, err
 	}
 	if c.MasqueradeBit > 31 {
 		return nil, fmt.Errorf("masquerade_bit %d: expected 0 to 31", c.MasqueradeBit)
@@ -214,6 +214,30 @@ func parseNodeConfig(name string, p *discoveryv1.NodeConfig) (*NodeConfig, error
 		return nil, err
 	}
 	return c, nil
+}
+
+// checkIPVS refuses what the kernel would take for something else.
+func checkIPVS(c *NodeConfig) error {
+	if c.Mode != discoveryv1.ProxyMode_PROXY_MODE_IPVS {
+		return nil
+	}
+	var err error
+	if c.IPVSExclude, err = prefixes("ipvs.exclude_cidrs", c.IPVS.GetExcludeCidrs()); err != nil {
+		return err
+	}
+	for _, timeout := range []struct {
+		field string
+		value time.Duration
+	}{
+		{"tcp_timeout", c.IPVS.GetTcpTimeout().AsDuration()},
+		{"tcp_fin_timeout", c.IPVS.GetTcpFinTimeout().AsDuration()},
+		{"udp_timeout", c.IPVS.GetUdpTimeout().AsDuration()},
+	} {
+		if timeout.value < 0 || timeout.value%time.Second != 0 {
+			return fmt.Errorf("ipvs.%s %s: expected whole seconds, or 0s for what the kernel has", timeout.field, timeout.value)
+		}
+	}
+	return nil
 }
 
 func parseClusterConfig(p *discoveryv1.ClusterConfig) (*ClusterConfig, error) {

@@ -112,7 +112,9 @@ type NodeConfig struct {
 	SyncPeriod      time.Duration
 	MinSyncPeriod   time.Duration
 	IPVS            *discoveryv1.Ipvs
-	Conntrack       *discoveryv1.Conntrack
+	// IPVSExclude are the addresses whose virtual servers are not ours.
+	IPVSExclude []netip.Prefix
+	Conntrack   *discoveryv1.Conntrack
 	// Ineligible says why load balancers should not send to this node.
 	Ineligible string
 	// LocalhostNodePorts is set if node ports answer on loopback addresses too.

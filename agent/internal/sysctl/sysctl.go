@@ -42,9 +42,11 @@ type setting struct {
 
 // Apply sets what the configuration asks for; nil asks for nothing. It tries
 // everything, whatever fails.
-func (t Tree) Apply(config *discoveryv1.Conntrack) Report {
+func (t Tree) Apply(config *discoveryv1.Conntrack) Report { return t.apply(t.settings(config)) }
+
+func (t Tree) apply(list []setting) Report {
 	var report Report
-	for _, s := range t.settings(config) {
+	for _, s := range list {
 		switch before, changed, err := t.write(s); {
 		case err != nil:
 			report.Failures = append(report.Failures, err)
@@ -55,6 +57,42 @@ func (t Tree) Apply(config *discoveryv1.Conntrack) Report {
 		}
 	}
 	return report
+}
+
+// ApplyIPVS sets what IPVS needs (S147, S148): that connection tracking sees its
+// connections, without which none is masqueraded; that those of a destination that has gone
+// end, and persistence to one that drains; and that the node forwards. It tries everything,
+// whatever fails.
+func (t Tree) ApplyIPVS(strictARP bool) Report {
+	list := []setting{
+		{path: "proc/sys/net/ipv4/vs/conntrack", value: 1},
+		{path: "proc/sys/net/ipv4/vs/expire_nodest_conn", value: 1},
+		{path: "proc/sys/net/ipv4/vs/expire_quiescent_template", value: 1},
+		{path: "proc/sys/net/ipv4/ip_forward", value: 1},
+	}
+	if t.needsNoReuse() {
+		list = append(list, setting{path: "proc/sys/net/ipv4/vs/conn_reuse_mode", value: 0})
+	}
+	if strictARP {
+		list = append(list,
+			setting{path: "proc/sys/net/ipv4/conf/all/arp_ignore", value: 1},
+			setting{path: "proc/sys/net/ipv4/conf/all/arp_announce", value: 2})
+	}
+	return t.apply(list)
+}
+
+// needsNoReuse tells whether the kernel is one that delays a client which uses a port again
+// by a second (from 4.1 up to 5.9, https://github.com/kubernetes/kubernetes/issues/81775).
+func (t Tree) needsNoReuse() bool {
+	release, err := os.ReadFile(filepath.Join(t.Root, "proc/sys/kernel/osrelease"))
+	if err != nil {
+		return false
+	}
+	var major, minor int
+	if _, err := fmt.Sscanf(string(release), "%d.%d", &major, &minor); err != nil {
+		return false
+	}
+	return major == 4 && minor >= 1 || major == 5 && minor < 9
 }
 
 func (t Tree) settings(config *discoveryv1.Conntrack) []setting {

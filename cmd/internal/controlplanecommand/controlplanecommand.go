@@ -62,7 +62,7 @@ their rules while no control plane runs.`,
 	flags.Float64Var(&o.brake.BrakeShare, "brake-share", brake.BrakeShare, "a deletion of more than this part of the Services, and of more than --brake-min, is held back until it is confirmed; 0 holds nothing back")
 	flags.IntVar(&o.brake.BrakeMin, "brake-min", brake.BrakeMin, "a deletion of no more than so many Services is not held back; 0 holds nothing back")
 	flags.StringVar(&o.config.ProxyConfigPath, "config", "", "kube-proxy configuration file (KubeProxyConfiguration) for the nodes")
-	flags.StringVar(&o.config.Mode, "mode", "", "data plane, whatever the configuration says: nftables")
+	flags.StringVar(&o.config.Mode, "mode", "", "data plane, whatever the configuration says: nftables or ipvs")
 	flags.BoolVar(&o.config.LocalhostNodePorts, "localhost-node-ports", false, "have agents serve TCP node ports on 127.0.0.1 and ::1 too")
 	flags.StringVar(&o.listen, "listen", "0.0.0.0:9440", "where agents connect")
 	flags.StringVar(&o.admin, "admin-listen", "127.0.0.1:9441", "where portolan and grpcurl ask (loopback host:port, or unix:PATH); empty means nowhere")

@@ -96,8 +96,13 @@ func run() int {
 	}
 	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
 	command := exec.Command(lines[0], lines[1:]...)
-	command.Dir = "/tmp"
-	command.Env = []string{"PATH=/bin", "HOME=/tmp", "TMPDIR=/tmp"}
+	command.Dir = "/"
+	environment, err := os.ReadFile("/environment")
+	if err != nil {
+		fmt.Println("init:", err)
+		return 125
+	}
+	command.Env = append([]string{"PATH=/bin", "HOME=/tmp", "TMPDIR=/tmp"}, strings.Fields(string(environment))...)
 	command.Stdout, command.Stderr = os.Stdout, os.Stdout
 	err = command.Run()
 	var exit *exec.ExitError

@@ -29,6 +29,7 @@ type Plane struct {
 	disturbed bool
 	failure   error
 	missing   bool
+	warnings  []dataplane.Warning
 	calls     Calls
 }
 
@@ -68,6 +69,20 @@ func (p *Plane) Hold(f *ruleset.Frontend) {
 	defer p.mu.Unlock()
 	p.exists = true
 	p.frontends[f.Key] = f
+}
+
+// Warn makes the plane warn.
+func (p *Plane) Warn(list ...dataplane.Warning) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.warnings = list
+}
+
+// Warnings implements dataplane.Dataplane.
+func (p *Plane) Warnings() []dataplane.Warning {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.warnings
 }
 
 // Fail makes every change fail until it is called with nil.

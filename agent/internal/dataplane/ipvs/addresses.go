@@ -19,6 +19,9 @@ type addresses interface {
 	bound() (map[netip.Addr]struct{}, error)
 	bind(addr netip.Addr) error
 	unbind(addr netip.Addr) error
+	// remove removes the interface if no address is left on it.
+	remove() error
+	close()
 }
 
 // dummy is the interface of that name. Both families are on it.
@@ -71,15 +74,15 @@ func (d *dummy) ensure() (netlink.Link, error) {
 }
 
 func (d *dummy) bound() (map[netip.Addr]struct{}, error) {
+	list := map[netip.Addr]struct{}{}
 	link, err := d.link()
 	if link == nil || err != nil {
-		return nil, err
+		return list, err
 	}
 	found, err := d.handle.AddrList(link, d.family())
 	if err != nil {
 		return nil, fmt.Errorf("listing the addresses of %s: %w", dataplane.ServiceInterface, err)
 	}
-	list := make(map[netip.Addr]struct{}, len(found))
 	for _, a := range found {
 		addr, ok := netip.AddrFromSlice(a.IP)
 		if addr = addr.Unmap(); ok && !addr.IsLinkLocalUnicast() {

@@ -91,9 +91,9 @@ func TestWhatIsNotThereIsAnErrorThatSaysSo(t *testing.T) {
 		do   func() error
 		want error
 	}{
-		"unknown scheduler":         {func() error { return k.addServer(server{Key: s.Key, scheduler: "nonesuch"}) }, unix.ENOENT},
-		"server that is not there":  {func() error { return k.updateServer(s) }, unix.ESRCH},
-		"destination of no server":  {func() error { return k.addDestination(s.Key, d) }, unix.ESRCH},
+		"unknown scheduler":          {func() error { return k.addServer(server{Key: s.Key, scheduler: "nonesuch"}) }, unix.ENOENT},
+		"server that is not there":   {func() error { return k.updateServer(s) }, unix.ESRCH},
+		"destination of no server":   {func() error { return k.addDestination(s.Key, d) }, unix.ESRCH},
 		"deleting what is not there": {func() error { return errors.Join(k.deleteServer(s.Key), k.deleteDestination(s.Key, d.backend)) }, nil},
 	} {
 		if err := test.do(); !errors.Is(err, test.want) {

@@ -31,6 +31,7 @@ func (l *loaded) chains() int { return len(l.picks) + len(l.localPicks) + len(l.
 func (p *Plane) change(changes *ruleset.Changes) error {
 	return p.transact("changing the nftables rules", func(tx *transaction) error {
 		b := newBatch(p.family)
+		b.beside = p.loaded.beside
 		for _, change := range changes.Frontends {
 			if change.Key().Addr.Is6() == p.family.is6 {
 				b.change(change, p.loaded.spare)
@@ -51,10 +52,10 @@ func (p *Plane) queueChange(tx *transaction, b *batch, changes *ruleset.Changes)
 
 // members adds the changes of the sets that do not belong to one frontend.
 func (b *batch) members(changes *ruleset.Changes, is6 bool) {
-	address := func(do func(element), list []netip.Addr) {
+	address := func(do func(element), set string, list []netip.Addr) {
 		for _, addr := range list {
 			if addr.Is6() == is6 {
-				do(element{set: clusterIPs, key: string(addr.AsSlice())})
+				do(element{set: set, key: string(addr.AsSlice())})
 			}
 		}
 	}
@@ -65,10 +66,21 @@ func (b *batch) members(changes *ruleset.Changes, is6 bool) {
 			}
 		}
 	}
-	address(b.delete, changes.RemovedClusterIPs)
-	address(b.add, changes.AddedClusterIPs)
+	address(b.delete, clusterIPs, changes.RemovedClusterIPs)
+	address(b.add, clusterIPs, changes.AddedClusterIPs)
 	endpoint(b.delete, changes.RemovedHairpins)
 	endpoint(b.add, changes.AddedHairpins)
+	if !b.beside {
+		return
+	}
+	address(b.delete, outsideIPs, changes.RemovedOutsideIPs)
+	address(b.add, outsideIPs, changes.AddedOutsideIPs)
+	for _, port := range changes.RemovedCheckPorts {
+		b.delete(element{set: checkPorts, key: portKey(port)})
+	}
+	for _, port := range changes.AddedCheckPorts {
+		b.add(element{set: checkPorts, key: portKey(port)})
+	}
 }
 
 // Pending tells whether there are spare slots.

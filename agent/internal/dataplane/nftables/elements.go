@@ -40,7 +40,10 @@ func fixedElements(f *ruleset.Frontend) []element {
 	k := frontendKey(f.Key)
 	var list []element
 	add := func(set, value string) { list = append(list, element{set: set, key: k, value: value}) }
-	if n := f.Backends.Len(); n > 0 {
+	switch n := f.Backends.Len(); {
+	case f.Elsewhere:
+		add(serviceIPs, servedChain)
+	case n > 0:
 		add(serviceIPs, pickChain(n))
 	}
 	if f.Local {
@@ -103,7 +106,9 @@ func slotElement(set string, k ruleset.Key, slot int, backend netip.AddrPort) el
 
 // batch gathers the element changes of one transaction of one family.
 type batch struct {
-	family         *family
+	family *family
+	// beside is set if IPVS balances.
+	beside         bool
 	added, deleted map[string]*elementList
 	// digest is by how much the digest of the family's content moves.
 	digest uint64

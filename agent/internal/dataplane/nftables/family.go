@@ -102,6 +102,8 @@ func appendBackend(b []byte, backend netip.AddrPort) []byte {
 	return appendPort(appendAddr(b, backend.Addr()), backend.Port())
 }
 
+func portKey(port uint16) string { return string(appendPort(nil, port)) }
+
 func frontendKey(k ruleset.Key) string { return string(appendFrontend(nil, k)) }
 
 func backendValue(backend netip.AddrPort) string { return string(appendBackend(nil, backend)) }

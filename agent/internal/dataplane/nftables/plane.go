@@ -77,6 +77,9 @@ func (p *Plane) open() (err error) {
 // Family returns the plane's address family.
 func (p *Plane) Family() dataplane.Family { return p.family.name }
 
+// Warnings implements dataplane.Dataplane: there are none.
+func (p *Plane) Warnings() []dataplane.Warning { return nil }
+
 // Supported tells whether the node has the plane's family.
 func (p *Plane) Supported() bool { return !p.family.is6 || hasIPv6() }
 

@@ -79,7 +79,7 @@ func (p *Plane) adoptWhole(settings dataplane.Settings, content dataplane.Conten
 	if p.begun || p.distrusted {
 		return nil
 	}
-	l := newLoaded(p.family)
+	l := newLoaded(p.family, settings)
 	if !p.adopt(l, settings) || !p.anchored() {
 		return nil
 	}
@@ -132,6 +132,7 @@ func (p *Plane) holdsRanges(set *nftables.Set, want []nftables.SetElement) bool 
 // whole adds all that the kernel is to hold of the batch's family.
 func (b *batch) whole(settings dataplane.Settings, content dataplane.Content) {
 	f := b.family
+	b.beside = settings.IPVS != nil
 	for frontend := range content.Frontends() {
 		if frontend.Addr.Is6() == f.is6 {
 			b.all(frontend)
@@ -145,6 +146,16 @@ func (b *batch) whole(settings dataplane.Settings, content dataplane.Content) {
 	for h := range content.Hairpins() {
 		if h.Endpoint.Addr().Is6() == f.is6 {
 			b.add(element{set: hairpin, key: hairpinKey(h)})
+		}
+	}
+	if b.beside {
+		for addr := range content.OutsideIPs() {
+			if addr.Is6() == f.is6 {
+				b.add(element{set: outsideIPs, key: string(addr.AsSlice())})
+			}
+		}
+		for port := range content.CheckPorts() {
+			b.add(element{set: checkPorts, key: portKey(port)})
 		}
 	}
 	b.digest ^= settingsDigest(settings)
@@ -220,7 +231,7 @@ func (p *Plane) queueDifference(tx *transaction, l *loaded, next *batch, ranges 
 // prepare queues what makes the table one with the right skeleton, unless it has that
 // skeleton, which is to adopt it with whatever is in its sets.
 func (p *Plane) prepare(tx *transaction, settings dataplane.Settings) (l *loaded, adopted bool, err error) {
-	l = newLoaded(p.family)
+	l = newLoaded(p.family, settings)
 	has, err := p.hasTable(tableName)
 	if err != nil {
 		return nil, false, err
@@ -233,7 +244,7 @@ func (p *Plane) prepare(tx *transaction, settings dataplane.Settings) (l *loaded
 	}
 	if has {
 		tx.library().DelTable(p.family.table())
-		l = newLoaded(p.family)
+		l = newLoaded(p.family, settings)
 	}
 	if err := l.addSkeleton(tx.library(), settings); err != nil {
 		return nil, false, fmt.Errorf("encoding the %s skeleton: %w", p.family, err)

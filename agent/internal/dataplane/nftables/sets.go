@@ -30,6 +30,10 @@ const (
 	localAffinityTimeouts  = "local-affinity-timeouts"
 	localAffinityEndpoints = "local-affinity-endpoints"
 
+	// outsideIPs and checkPorts are used beside IPVS alone.
+	outsideIPs = "outside-ips"
+	checkPorts = "health-check-ports"
+
 	contentDigest = "content-digest"
 )
 
@@ -76,6 +80,8 @@ func (f *family) makeSets() []setSpec {
 		{name: localServiceIPs, key: frontend, verdict: true, comment: "external policy Local: frontend : number of backends on this node"},
 		{name: localIPs, key: frontend, comment: "frontends with external policy Local"},
 		{name: serviceCIDRs, key: []nftables.SetDatatype{addr}, interval: true, comment: "where ClusterIPs come from"},
+		{name: outsideIPs, key: []nftables.SetDatatype{addr}, comment: "load-balancer and external IPs that are bound to this node"},
+		{name: checkPorts, key: []nftables.SetDatatype{port}, comment: "health-check node ports"},
 		{name: contentDigest, key: []nftables.SetDatatype{slot, slot}, comment: "digest of what the agent put into all other sets"},
 		{name: clusterIPs, key: []nftables.SetDatatype{addr}, comment: "ClusterIPs of Services"},
 		{name: serviceIPs, key: frontend, verdict: true, comment: "frontend : number of backends"},

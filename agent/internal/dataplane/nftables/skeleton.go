@@ -21,10 +21,14 @@ const (
 	guardChain        = "guard"
 	rejectChain       = "reject"
 	localStickChain   = "local-affinity"
+
+	// Those beside IPVS.
+	servedChain  = "served"
+	outsideChain = "guard-outside"
 )
 
 // layoutVersion changes whenever the skeleton changes otherwise than by settings.
-const layoutVersion = 4
+const layoutVersion = 5
 
 // readyPicks is up to which number of backends pick chains are made in advance:
 // to add one later makes the kernel walk the whole endpoint map.
@@ -51,17 +55,14 @@ type chainSpec struct {
 
 // skeleton returns the fixed chains of a family, called ones before callers.
 func (f *family) skeleton(settings dataplane.Settings) []chainSpec {
-	bit := uint32(1) << settings.MasqueradeBit
-	regular := func(name string, rules ...[]expr.Any) chainSpec { return chainSpec{name: name, rules: rules} }
-	base := func(name string, kind nftables.ChainType, hook *nftables.ChainHook, priority nftables.ChainPriority, rules ...[]expr.Any) chainSpec {
-		return chainSpec{name: name, base: true, kind: kind, hook: hook, priority: priority, rules: rules}
+	if settings.IPVS != nil {
+		return f.besideIPVS(settings)
 	}
-	ifNew := func(chain string) []expr.Any { return rule(isNew(), one(verdict(expr.VerdictJump, chain))) }
-	always := func(chain string) []expr.Any { return one(verdict(expr.VerdictJump, chain)) }
+	bit := uint32(1) << settings.MasqueradeBit
 	const nat, filter = nftables.ChainTypeNAT, nftables.ChainTypeFilter
 	return []chainSpec{
 		regular(rejectChain, f.rejectRules()...),
-		regular(firewallChain, rule(f.frontend(), one(in(firewallIPs)), one(f.saddr(f.afterFrontend())), one(notIn(firewallAllow)), one(verdict(expr.VerdictDrop, "")))),
+		regular(firewallChain, f.firewallRule()),
 		regular(localTrafficChain, f.localTrafficRules(settings, bit)...),
 		regular(servicesChain, f.servicesRules(settings, bit)...),
 		regular(localStickChain, f.localStickRules(settings)...),
@@ -75,6 +76,20 @@ func (f *family) skeleton(settings dataplane.Settings) []chainSpec {
 		base("filter-output", filter, nftables.ChainHookOutput, 0, ifNew(guardChain)),
 		base("nat-postrouting", nat, nftables.ChainHookPostrouting, 100, f.postroutingRules(bit)...),
 	}
+}
+
+func regular(name string, rules ...[]expr.Any) chainSpec { return chainSpec{name: name, rules: rules} }
+
+func base(name string, kind nftables.ChainType, hook *nftables.ChainHook, priority nftables.ChainPriority, rules ...[]expr.Any) chainSpec {
+	return chainSpec{name: name, base: true, kind: kind, hook: hook, priority: priority, rules: rules}
+}
+
+func ifNew(chain string) []expr.Any  { return rule(isNew(), one(verdict(expr.VerdictJump, chain))) }
+func always(chain string) []expr.Any { return one(verdict(expr.VerdictJump, chain)) }
+
+// firewallRule drops connections from sources that a frontend's ranges do not let in.
+func (f *family) firewallRule() []expr.Any {
+	return rule(f.frontend(), one(in(firewallIPs)), one(f.saddr(f.afterFrontend())), one(notIn(firewallAllow)), one(verdict(expr.VerdictDrop, "")))
 }
 
 func (f *family) servicesRules(settings dataplane.Settings, bit uint32) [][]expr.Any {
@@ -126,14 +141,20 @@ func (f *family) guardRules() [][]expr.Any {
 }
 
 func (f *family) postroutingRules(bit uint32) [][]expr.Any {
-	n := f.addrRegisters()
 	return [][]expr.Any{
 		rule(markIs(bit), clearMark(bit), one(masquerade())),
-		rule(isDNATed(), []expr.Any{
-			f.saddr(firstRegister), f.daddr(firstRegister + n), l4proto(firstRegister + 2*n), dport(firstRegister + 2*n + 1),
-			in(hairpin), masquerade(),
-		}),
+		rule(isDNATed(), f.hairpinKey(), []expr.Any{in(hairpin), masquerade()}),
 	}
+}
+
+// hairpinKey loads what the set hairpin is looked up by.
+func (f *family) hairpinKey() []expr.Any {
+	n := f.addrRegisters()
+	return []expr.Any{f.saddr(firstRegister), f.daddr(firstRegister + n), l4proto(firstRegister + 2*n), dport(firstRegister + 2*n + 1)}
+}
+
+func isTCP() []expr.Any {
+	return []expr.Any{l4proto(1), &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}}}
 }
 
 // dropInvalid drops TCP packets that conntrack finds invalid. It does not undo
@@ -144,7 +165,7 @@ func dropInvalid(settings dataplane.Settings) [][]expr.Any {
 		return nil
 	}
 	return [][]expr.Any{rule(
-		[]expr.Any{l4proto(1), &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}}},
+		isTCP(),
 		ctBits(expr.CtKeySTATE, expr.CtStateBitINVALID), one(verdict(expr.VerdictDrop, "")))}
 }
 
@@ -257,6 +278,6 @@ func (f *family) affinityRules(timeout time.Duration, memory, valid string) [][]
 // whether it can keep one that it finds.
 func fingerprint(settings dataplane.Settings) string {
 	h := fnv.New64a()
-	fmt.Fprint(h, layoutVersion, settings.Detect, settings.DetectCIDRs, settings.DetectInterface, settings.MasqueradeAll, settings.MasqueradeBit, settings.TCPBeLiberal)
+	fmt.Fprint(h, layoutVersion, settings.Detect, settings.DetectCIDRs, settings.DetectInterface, settings.MasqueradeAll, settings.MasqueradeBit, settings.TCPBeLiberal, settings.IPVS != nil)
 	return fmt.Sprintf("layout %016x", h.Sum64())
 }

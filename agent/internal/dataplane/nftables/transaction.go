@@ -16,6 +16,8 @@ import (
 // loaded is what the kernel has of a family, as far as we need to remember it.
 type loaded struct {
 	family *family
+	// beside is set if IPVS balances, beside these rules.
+	beside bool
 	sets   map[string]*nftables.Set
 	// picks and affinities are the chains that exist beyond the skeleton.
 	picks, localPicks map[int]struct{}
@@ -29,8 +31,8 @@ type loaded struct {
 	digest uint64
 }
 
-func newLoaded(f *family) *loaded {
-	l := &loaded{family: f, sets: map[string]*nftables.Set{}, spare: spares{}, counts: map[string]int{},
+func newLoaded(f *family, settings dataplane.Settings) *loaded {
+	l := &loaded{family: f, beside: settings.IPVS != nil, sets: map[string]*nftables.Set{}, spare: spares{}, counts: map[string]int{},
 		picks: map[int]struct{}{}, localPicks: map[int]struct{}{}, affinities: map[time.Duration]struct{}{}}
 	for _, spec := range f.sets {
 		l.sets[spec.name] = spec.set(f.table())
@@ -53,7 +55,7 @@ func (l *loaded) addSkeleton(conn *nftables.Conn, settings dataplane.Settings) e
 	for _, spec := range chains {
 		addChain(conn, table, spec)
 	}
-	for n := 1; n <= readyPicks; n++ {
+	for n := 1; n <= readyPicks && !l.beside; n++ {
 		l.addPick(conn, n)
 		l.addLocalPick(conn, n)
 	}

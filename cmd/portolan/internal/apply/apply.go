@@ -47,7 +47,7 @@ Needs CAP_NET_ADMIN in the network namespace. Undo with: portolan-agent cleanup`
 	flags.StringVarP(&o.manifests, "filename", "f", "", "file or directory of manifests (required)")
 	flags.StringVar(&o.node, "node", "", "name of the Node to be (required)")
 	flags.StringVar(&o.config.ProxyConfigPath, "config", "", "kube-proxy configuration file (KubeProxyConfiguration)")
-	flags.StringVar(&o.config.Mode, "mode", "", "data plane, whatever the configuration says: nftables")
+	flags.StringVar(&o.config.Mode, "mode", "", "data plane, whatever the configuration says: nftables or ipvs")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "print errors only")
 	o.logging.Register(flags)
 	_ = command.MarkFlagRequired("filename")
