@@ -82,7 +82,7 @@ func (p *Plane) retire() error {
 	p.noteDrains()
 	var steps []step
 	for _, have := range p.held {
-		steps = append(steps, p.plan(have, nil)...)
+		steps = append(steps, plan(have, nil, p.busy())...)
 	}
 	err = errors.Join(p.run(inOrder(steps)), p.unbind(p.bindings().unbind))
 	p.active, p.known = false, err == nil

@@ -305,10 +305,10 @@ func (p *Plane) canUse(scheduler string) bool {
 	return err == nil
 }
 
-// plan returns the steps from what is held to what is wanted. A virtual server of one of
-// the node's own addresses does not drain: the port may be somebody else's from now on.
+// plan returns the steps from what is held to what is wanted. A virtual server that no
+// Service asks for any more goes at once: its address and port may be somebody else's now.
 func (p *Plane) plan(have, want *virtual) []step {
-	if want == nil && have != nil && !p.bound.has(have.Addr) {
+	if have != nil && p.frontends[have.Key] == nil {
 		return []step{{deleteServer, have.server, destination{}}}
 	}
 	return plan(have, want, p.busy())
