@@ -66,9 +66,6 @@ const (
 	DefaultMaxElements        = 2_000_000
 )
 
-// Mode is the name of the data plane, as kube-proxy's /proxyMode reports it.
-const Mode = "nftables"
-
 // Run works until the context ends. The rules stay in the kernel.
 func Run(ctx context.Context, config Config) error {
 	planes, err := openPlanes(config.Logger.Named("dataplane"))

@@ -29,6 +29,9 @@ func initialize(ctx context.Context, config Config, timeout time.Duration, tree 
 		return "", err
 	}
 	report := tree.Apply(found.Conntrack)
+	if found.Mode == discoveryv1.ProxyMode_PROXY_MODE_IPVS {
+		report = report.And(tree.ApplyIPVS(found.IPVS.GetStrictArp()))
+	}
 	if err := report.Err(); err != nil {
 		return "", fmt.Errorf("node %q: %w", config.Node, err)
 	}

@@ -43,7 +43,7 @@ func handlers(config Config, observed *metrics.Metrics) (answers, pages http.Han
 		slis.Observe("proxy", string(probe), code == http.StatusOK)
 	})
 	return answers, zpages.Handler(zpages.Config{
-		Component: component, Mode: Mode, Version: config.Version, Node: config.Node,
+		Component: component, Version: config.Version, Node: config.Node,
 		Metrics: observed.Registry, SLIs: slis, NodeConfig: observed.NodeConfig,
 		Flags: config.Flags, Profiling: config.Profiling, Started: time.Now(), Now: time.Now,
 	})

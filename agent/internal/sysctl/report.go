@@ -3,6 +3,7 @@ package sysctl
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -24,6 +25,11 @@ type Report struct {
 	Right int
 	// Failures name file, value and what it was, where that could be read.
 	Failures []error
+}
+
+// And returns what both reports say.
+func (r Report) And(o Report) Report {
+	return Report{Set: slices.Concat(r.Set, o.Set), Right: r.Right + o.Right, Failures: slices.Concat(r.Failures, o.Failures)}
 }
 
 // Err returns all failures as one error, or nil.

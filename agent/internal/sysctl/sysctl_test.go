@@ -145,3 +145,50 @@ func TestAReportIsALine(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIPVSNeeds(t *testing.T) {
+	const vs = "proc/sys/net/ipv4/vs/"
+	for release, reuse := range map[string]string{"3.10.0": "1", "4.1.0": "0", "5.8.18": "0", "5.9.0-rc1": "1", "6.1.0-56-cloud-amd64": "1"} {
+		at := tree(t)
+		files := map[string]string{
+			vs + "conntrack": "0", vs + "expire_nodest_conn": "0", vs + "expire_quiescent_template": "0", vs + "conn_reuse_mode": "1",
+			"proc/sys/net/ipv4/ip_forward": "0", "proc/sys/net/ipv4/conf/all/arp_ignore": "0", "proc/sys/net/ipv4/conf/all/arp_announce": "0",
+			"proc/sys/kernel/osrelease": release,
+		}
+		for path, value := range files {
+			file := filepath.Join(at.Root, path)
+			if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, []byte(value+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		read := func(path string) string {
+			content, err := os.ReadFile(filepath.Join(at.Root, path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return strings.TrimSpace(string(content))
+		}
+		if err := at.ApplyIPVS(false).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if got := read(vs+"conntrack") + read(vs+"expire_nodest_conn") + read(vs+"expire_quiescent_template") + read("proc/sys/net/ipv4/ip_forward"); got != "1111" {
+			t.Errorf("%s: %s", release, got)
+		}
+		if got := read(vs + "conn_reuse_mode"); got != reuse {
+			t.Errorf("%s: conn_reuse_mode %s, want %s", release, got, reuse)
+		}
+		if got := read("proc/sys/net/ipv4/conf/all/arp_ignore"); got != "0" {
+			t.Errorf("arp_ignore %s without strictARP", got)
+		}
+		_ = at.ApplyIPVS(true)
+		if got := read("proc/sys/net/ipv4/conf/all/arp_ignore") + read("proc/sys/net/ipv4/conf/all/arp_announce"); got != "12" {
+			t.Errorf("strictARP gives %s", got)
+		}
+	}
+	if err := tree(t).ApplyIPVS(false).Err(); err == nil || !strings.Contains(err.Error(), "vs/conntrack") {
+		t.Errorf("without IPVS: %v", err)
+	}
+}

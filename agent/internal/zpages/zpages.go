@@ -25,16 +25,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/portolan-net/portolan/agent/internal/state"
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 )
 
 // Config says what the pages are of.
 type Config struct {
 	// Component is the program's name.
-	Component     string
-	Mode, Version string
-	Node          string
-	Metrics       prometheus.Gatherer
-	SLIs          *SLIs
+	Component string
+	Version   string
+	Node      string
+	Metrics   prometheus.Gatherer
+	SLIs      *SLIs
 	// NodeConfig returns the configuration in force, or nil.
 	NodeConfig func() *state.NodeConfig
 	// Flags has the value of every flag.
@@ -44,12 +45,20 @@ type Config struct {
 	Now       func() time.Time
 }
 
+// mode is the name of the data plane, as kube-proxy reports it.
+func (c Config) mode() string {
+	if config := c.NodeConfig(); config != nil && config.Mode == discoveryv1.ProxyMode_PROXY_MODE_IPVS {
+		return "ipvs"
+	}
+	return "nftables"
+}
+
 // Handler serves the pages.
 func Handler(config Config) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(config.Metrics, promhttp.HandlerOpts{}))
 	mux.Handle("GET /metrics/slis", promhttp.HandlerFor(config.SLIs.registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /proxyMode", page(func() string { return config.Mode }))
+	mux.HandleFunc("GET /proxyMode", page(config.mode))
 	mux.HandleFunc("GET /healthz", page(func() string {
 		config.SLIs.Observe(ping, healthz, true)
 		return "ok"
@@ -92,5 +101,5 @@ func (c Config) flagz() string {
 
 func (c Config) statusz() string {
 	return c.title("status") + fmt.Sprintf("Started: %s\nUp: %s\nMode: %s\nNode: %s\nVersion: %s\nGo version: %s\n",
-		c.Started.UTC().Format(time.RFC3339), c.Now().Sub(c.Started).Truncate(time.Second), c.Mode, c.Node, c.Version, runtime.Version())
+		c.Started.UTC().Format(time.RFC3339), c.Now().Sub(c.Started).Truncate(time.Second), c.mode(), c.Node, c.Version, runtime.Version())
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/portolan-net/portolan/agent/internal/state"
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 )
 
 // config is of an agent that has been up for 90 s, after changes.
@@ -21,7 +22,7 @@ func config(changes ...func(*Config)) Config {
 	registry.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "answer"}))
 	started := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	c := Config{
-		Component: "portolan-agent", Mode: "nftables", Version: "1.2.3", Node: "node-a", Metrics: registry, SLIs: NewSLIs(),
+		Component: "portolan-agent", Version: "1.2.3", Node: "node-a", Metrics: registry, SLIs: NewSLIs(),
 		NodeConfig: func() *state.NodeConfig { return nil }, Flags: map[string]string{"server": "[192.0.2.10:9440]", "node": "node-a"},
 		Started: started, Now: func() time.Time { return started.Add(90 * time.Second) },
 	}
@@ -56,6 +57,15 @@ func TestPages(t *testing.T) {
 	}
 	if body := ask(config(), http.MethodGet, "/metrics").Body.String(); !strings.Contains(body, "answer 0") {
 		t.Errorf("/metrics answers %s", body)
+	}
+}
+
+func TestTheModeIsTheConfigurations(t *testing.T) {
+	c := config(func(c *Config) {
+		c.NodeConfig = func() *state.NodeConfig { return &state.NodeConfig{Mode: discoveryv1.ProxyMode_PROXY_MODE_IPVS} }
+	})
+	if body := ask(c, http.MethodGet, "/proxyMode").Body.String(); body != "ipvs" {
+		t.Errorf("/proxyMode answers %s", body)
 	}
 }
 
