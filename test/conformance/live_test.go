@@ -113,12 +113,14 @@ func (v *live) configure(step *scenario.Step) error {
 	if err := yaml.Unmarshal(step.Proxy, &content); err != nil {
 		return err
 	}
-	nftables, _ := content["nftables"].(map[string]any)
-	if nftables == nil {
-		nftables = map[string]any{}
-		content["nftables"] = nftables
+	for _, mode := range []string{"nftables", "ipvs"} {
+		section, _ := content[mode].(map[string]any)
+		if section == nil {
+			section = map[string]any{}
+			content[mode] = section
+		}
+		section["syncPeriod"] = v.period().String()
 	}
-	nftables["syncPeriod"] = v.period().String()
 	text, err := yaml.Marshal(content)
 	if err != nil {
 		return err
