@@ -51,6 +51,9 @@ func Names(name string, among []string) []string {
 	})
 	list := make([]string, 0, most)
 	for _, c := range candidates[:min(len(candidates), most)] {
+		if c.distance > 0 && candidates[0].distance == 0 {
+			break // There is no doubt.
+		}
 		list = append(list, c.name)
 	}
 	return list

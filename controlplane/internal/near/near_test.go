@@ -20,8 +20,11 @@ func TestHintsNameWhatWasMeant(t *testing.T) {
 }
 
 func TestTheLikeliestComesFirstAndAFewAreEnough(t *testing.T) {
-	got := Names("web", []string{"web-3", "web-2", "web-1", "web-0", "webs", "web"})
-	if len(got) != most || got[0] != "web" {
+	among := []string{"web-3", "web-2", "web-1", "web-0", "webs", "WEB"}
+	if got := Names("webz", among); len(got) != most || got[0] != "webs" {
 		t.Errorf("suggested %q", got)
+	}
+	if got := Names("web", among); len(got) != 1 || got[0] != "WEB" {
+		t.Errorf("suggested %q where there is no doubt", got)
 	}
 }

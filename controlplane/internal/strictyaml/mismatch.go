@@ -13,7 +13,10 @@ import (
 
 // mismatch says where in the JSON a value of the wrong type is, what it is and what
 // was expected.
-func mismatch(data []byte, err error) *Fault {
+func mismatch(data []byte, into any, err error) *Fault {
+	if path, text, found := culprit(reflect.TypeOf(into), data, ""); found {
+		return &Fault{Field: path, Value: text, Message: expectation(err)}
+	}
 	var wrong *json.UnmarshalTypeError
 	if !errors.As(err, &wrong) {
 		return &Fault{Message: strings.TrimPrefix(err.Error(), "json: ")}
@@ -29,6 +32,19 @@ func mismatch(data []byte, err error) *Fault {
 		}
 	}
 	return fault
+}
+
+// expectation is what a value that decodes itself expects, as far as its error says it.
+func expectation(err error) string {
+	var wrong *json.UnmarshalTypeError
+	switch text := err.Error(); {
+	case errors.As(err, &wrong):
+		return "expected " + describeType(wrong.Type)
+	case strings.Contains(text, "duration"):
+		return "expected a duration such as 30s"
+	default:
+		return text
+	}
 }
 
 var indexes = regexp.MustCompile(`\[\d+\]`)

@@ -62,7 +62,7 @@ func Unmarshal(data []byte, into any) []*Fault {
 	var faults []*Fault
 	strict, err := json.UnmarshalStrict(data, into)
 	if err != nil {
-		faults = append(faults, mismatch(data, err))
+		faults = append(faults, mismatch(data, into, err))
 	}
 	for _, err := range strict {
 		faults = append(faults, extra(err, into))

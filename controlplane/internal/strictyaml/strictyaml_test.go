@@ -3,6 +3,8 @@ package strictyaml
 import (
 	"strings"
 	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 type inner struct {
@@ -16,9 +18,11 @@ type inline struct {
 }
 
 type outer struct {
-	inline `json:",inline"`
-	IPVS   *inner  `json:"ipvs"`
-	Nodes  []inner `json:"nodes"`
+	inline  `json:",inline"`
+	IPVS    *inner             `json:"ipvs"`
+	Nodes   []inner            `json:"nodes"`
+	Period  metav1.Duration    `json:"period"`
+	Periods []*metav1.Duration `json:"periods"`
 }
 
 func TestFaultsHaveTheirLineAndWhatWasMeant(t *testing.T) {
@@ -32,6 +36,9 @@ func TestFaultsHaveTheirLineAndWhatWasMeant(t *testing.T) {
 		"a repeated key":                       {"mode: ipvs\nipvs: {}\nmode: nftables\n", `line 3: key "mode" already set in map: expected each key once`},
 		"a value of the wrong type":            {"ipvs:\n  strictARP: maybe\n", `line 2: ipvs.strictARP "maybe": expected true or false`},
 		"a number that is too large":           {"nodes:\n- weight: 99999999999\n", `line 2: nodes[0].weight "99999999999": expected a whole number of 32 bits`},
+		"a duration":                           {"mode: x\nperiod: 30x\n", `line 2: period "30x": expected a duration such as 30s`},
+		"a duration that is a number":          {"mode: x\nperiod: 30\n", `line 2: period "30": expected a string`},
+		"a duration in a list":                 {"periods:\n- 1s\n- soon\n", `line 3: periods[1] "soon": expected a duration`},
 		"no YAML":                              {"a: b: c\n", `expected YAML or JSON: mapping values are not allowed`},
 		"no mapping":                           {"- 1\n", `expected a mapping`},
 	} {
