@@ -101,17 +101,13 @@ func TestAnImportedFileMeansWhatItWasImportedFrom(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, content)
 		}
-		imported, err := proxyconfig.FromFile(content)
-		if err != nil || Check(imported) != nil {
-			t.Fatalf("import: %v, %v", err, Check(imported))
-		}
-		written, err := Encode(imported.Configuration)
+		imported, err := Import(content)
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := decode(string(written))
+		again, err := decode(string(imported.File))
 		if diff := cmp.Diff(direct.Settings, again.Settings, protocmp.Transform(), cmp.Comparer(equalPrefixes)); diff != "" || err != nil {
-			t.Fatalf("error %v (-file +imported)\n%s\n%s", err, diff, written)
+			t.Fatalf("error %v (-file +imported)\n%s\n%s", err, diff, imported.File)
 		}
 	})
 }

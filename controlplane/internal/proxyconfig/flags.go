@@ -161,7 +161,10 @@ func dashes(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 
 // meant hints at the flag that somebody may have meant.
 func meant(err error) string {
-	_, name, _ := strings.Cut(err.Error(), "unknown flag: --")
+	_, name, isLong := strings.Cut(err.Error(), "unknown flag: --")
+	if !isLong {
+		return ""
+	}
 	var names []string
 	for _, flag := range Flags {
 		names = append(names, flag.Name)
