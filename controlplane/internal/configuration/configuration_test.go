@@ -163,6 +163,24 @@ func TestEveryFaultIsSaid(t *testing.T) {
 	}
 }
 
+func TestWhatHasNoEffectOnAnyNodeIsSaidOnce(t *testing.T) {
+	config, err := decode(head + `
+detectLocal: {mode: ClusterCIDR}
+nodes:
+- name: a
+  sync: {period: 1s}
+- name: b
+  nodePortAddresses: [127.0.0.0/8]
+`)
+	want := []string{
+		"detectLocal.clusterCIDRs: nothing is set: no traffic is known to come from pods, and none is masqueraded for it",
+		`nodes[1].nodePortAddresses[0] "127.0.0.0/8": node ports are never served on loopback addresses by rules; localhostNodePorts has the agent do so`,
+	}
+	if diff := cmp.Diff(want, config.Warnings); err != nil || diff != "" {
+		t.Errorf("error %v (-want +got)\n%s", err, diff)
+	}
+}
+
 func TestFilesAreToldApart(t *testing.T) {
 	for file, want := range map[string]string{
 		"kind: Pod\napiVersion: v1\n":                                                `apiVersion "v1", kind "Pod": expected "portolan.net/v1alpha1", "Configuration" or "kubeproxy.config.k8s.io/v1alpha1", "KubeProxyConfiguration"`,

@@ -3,6 +3,7 @@ package configuration
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,7 +27,7 @@ func resolve(config v1alpha1.Configuration) (settings compile.Settings, warnings
 	if len(all.faults) > 0 {
 		return settings, nil, all.faults
 	}
-	names := map[string]int{}
+	names, general := map[string]int{}, all.warnings
 	for i, group := range config.Nodes {
 		c := &check{prefix: fmt.Sprintf("nodes[%d].", i)}
 		c.groupName(group.Name, names, i)
@@ -34,7 +35,7 @@ func resolve(config v1alpha1.Configuration) (settings compile.Settings, warnings
 		resolved.Settings = c.settings(merge(base, group.NodeSettings))
 		resolved.Settings.IgnoreExternalIPs = settings.IgnoreExternalIPs
 		settings.Groups = append(settings.Groups, resolved)
-		all.faults, all.warnings = append(all.faults, c.faults...), append(all.warnings, c.warnings...)
+		all.faults, all.warnings = append(all.faults, c.faults...), append(all.warnings, c.beside(general)...)
 	}
 	return settings, all.warnings, all.faults
 }
@@ -95,6 +96,15 @@ func (c *check) fail(field, value, format string, args ...any) {
 
 func (c *check) warn(field, value, format string, args ...any) {
 	c.warnings = append(c.warnings, &strictyaml.Fault{Field: c.prefix + field, Value: value, Message: fmt.Sprintf(format, args...)})
+}
+
+// beside returns the warnings but for those that are about all nodes.
+func (c *check) beside(general []*strictyaml.Fault) []*strictyaml.Fault {
+	return slices.DeleteFunc(c.warnings, func(w *strictyaml.Fault) bool {
+		return slices.ContainsFunc(general, func(g *strictyaml.Fault) bool {
+			return c.prefix+g.Field == w.Field && g.Value == w.Value && g.Message == w.Message
+		})
+	})
 }
 
 // natural returns a number that must not be negative.
