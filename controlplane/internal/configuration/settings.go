@@ -118,6 +118,7 @@ func (c *check) detectLocal(in v1alpha1.DetectLocal, out *compile.Settings) {
 		if out.Interface = in.Interface; in.Interface == "" || len(in.Interface) > longest {
 			c.fail("detectLocal.interface", in.Interface, "expected 1 to %d characters", longest)
 		}
+	default: // Needs nothing, or is refused above.
 	}
 }
 

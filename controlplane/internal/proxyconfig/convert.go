@@ -47,6 +47,7 @@ func detectLocal(in *file) v1alpha1.DetectLocal {
 		out.Interface = in.DetectLocal.BridgeInterface
 	case v1alpha1.DetectInterfaceNamePrefix:
 		out.Interface = in.DetectLocal.InterfaceNamePrefix
+	default: // Needs nothing, or is refused later.
 	}
 	return out
 }

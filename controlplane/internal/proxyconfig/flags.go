@@ -2,6 +2,7 @@ package proxyconfig
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -210,13 +211,14 @@ func (i *Import) fill(content map[string]any) error {
 	if err != nil {
 		return fmt.Errorf("kube-proxy's flags: %w", err)
 	}
+	var all []error
 	for _, fault := range strictyaml.Unmarshal(data, i.file) {
 		if flag, ok := i.flags[fault.Field]; ok {
 			fault.Field = flag
 		}
-		return fault
+		all = append(all, fault)
 	}
-	return nil
+	return errors.Join(all...)
 }
 
 // put sets the field of a file, and returns what that sets.

@@ -25,12 +25,18 @@ func culprit(t reflect.Type, data json.RawMessage, path string) (string, string,
 	case reflect.Struct:
 		return culpritField(t, data, path)
 	case reflect.Slice:
-		var items []json.RawMessage
-		_ = json.Unmarshal(data, &items) // What is no list is not the culprit.
-		for i, item := range items {
-			if at, text, found := culprit(t.Elem(), item, fmt.Sprintf("%s[%d]", path, i)); found {
-				return at, text, true
-			}
+		return culpritItem(t, data, path)
+	default:
+		return "", "", false
+	}
+}
+
+func culpritItem(t reflect.Type, data json.RawMessage, path string) (string, string, bool) {
+	var items []json.RawMessage
+	_ = json.Unmarshal(data, &items) // What is no list is not the culprit.
+	for i, item := range items {
+		if at, text, found := culprit(t.Elem(), item, fmt.Sprintf("%s[%d]", path, i)); found {
+			return at, text, true
 		}
 	}
 	return "", "", false

@@ -129,12 +129,21 @@ func (o *importOptions) print(w io.Writer, imported *controlplane.ImportedConfig
 		return err
 	case output.Table:
 		return table(w, imported.Items)
+	default:
+		text, err := json.Marshal(report{Fields: present(imported.Items), Warnings: present(imported.Warnings)})
+		if err != nil {
+			return fmt.Errorf("as JSON: %w", err)
+		}
+		return o.format.PrintJSON(w, text)
 	}
-	text, err := json.Marshal(report{Fields: append([]controlplane.ImportedItem{}, imported.Items...), Warnings: append([]string{}, imported.Warnings...)})
-	if err != nil {
-		return fmt.Errorf("as JSON: %w", err)
+}
+
+// present returns an empty list for none, so that programs find one.
+func present[T any](list []T) []T {
+	if list == nil {
+		return []T{}
 	}
-	return o.format.PrintJSON(w, text)
+	return list
 }
 
 var heading = []string{"FIELD", "VALUE", "OUTCOME", "BECOMES", "NOTE"}
