@@ -114,7 +114,7 @@ func namesAnAddress(f *file) bool {
 	return f.BindAddress != "" && (err != nil || !addr.Unmap().IsUnspecified())
 }
 
-// find returns the field that a path belongs to: the longest that contains it.
+// find returns the field that a path belongs to, the longest that contains it, or nil.
 func find(path string) *Field {
 	var found *Field
 	for i := range Fields {

@@ -41,6 +41,9 @@ type Item struct {
 
 func (i *Import) item(set leaf) Item {
 	field := find(set.path)
+	if field == nil { // Of a newer kube-proxy's types; a test says so first.
+		field = &Field{Path: set.path, Why: "is not known to this version"}
+	}
 	item := Item{Field: set.path, Value: set.value, about: field.Path}
 	if field.Path == "featureGates" {
 		item.about = set.path

@@ -69,6 +69,9 @@ func TestEveryFieldIsHonouredMappedOrIgnored(t *testing.T) {
 				t.Fatal(err)
 			}
 			field := find(path)
+			if field == nil && path != "featureGates" {
+				t.Fatal("the table has no such field")
+			}
 			i := slices.IndexFunc(imported.Items, func(item Item) bool { return find(item.Field) == field || strings.HasPrefix(item.Field, path) })
 			if i < 0 {
 				t.Fatalf("nothing is said of it: %+v", imported.Items)
