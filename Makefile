@@ -40,7 +40,7 @@ stress: ## many more such histories, from a seed of chance: SIMULATION_HISTORIES
 	SIMULATION_SEED=$${SIMULATION_SEED:-$$(( RANDOM * 1000000 + 1 ))} \
 	  go test -count=1 -run '^TestSimulated' -timeout 24h -v ./controlplane/internal/discovery | grep -v '^=== '; exit $${PIPESTATUS[0]}
 
-peer: ## the choice of endpoints and the names of metrics, compared with kube-proxy's own code
+peer: ## the choice of endpoints, the names of metrics and the flags, compared with kube-proxy's own code
 	cd controlplane/internal/topology/kubeproxy && go vet ./... && go test -count=1 -v ./...
 
 e2e: ## tests against a real kube-apiserver and etcd, built from their Go modules (minutes, the first time)

@@ -3,12 +3,12 @@ package controlplane
 import (
 	"fmt"
 	"io"
+	"strings"
 
-	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	"github.com/portolan-net/portolan/controlplane/internal/admission"
 	"github.com/portolan-net/portolan/controlplane/internal/compile"
+	"github.com/portolan-net/portolan/controlplane/internal/configuration"
 	"github.com/portolan-net/portolan/controlplane/internal/discovery"
-	"github.com/portolan-net/portolan/controlplane/internal/proxyconfig"
 	"github.com/portolan-net/portolan/controlplane/internal/round"
 	"github.com/portolan-net/portolan/controlplane/internal/settle"
 )
@@ -18,9 +18,10 @@ type Reader = io.Reader
 
 // ProxyConfig says how the nodes are configured.
 type ProxyConfig struct {
-	// ProxyConfigPath is a KubeProxyConfiguration file; empty means defaults.
+	// ProxyConfigPath is a file, a portolan.net/v1alpha1 Configuration or a
+	// KubeProxyConfiguration; empty means defaults.
 	ProxyConfigPath string
-	// Mode overrides the file's: "nftables", or empty.
+	// Mode overrides the file's: "nftables", "ipvs", or empty.
 	Mode string
 	// LocalhostNodePorts has agents serve node ports on loopback addresses too.
 	LocalhostNodePorts bool
@@ -52,29 +53,35 @@ func (c ProxyConfig) read() ([]byte, error) {
 	}
 	content, _, err := settle.Read(c.ProxyConfigPath)
 	if err != nil {
-		return nil, fmt.Errorf("reading the kube-proxy configuration: %w", err)
+		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
 	return content, nil
 }
 
 // decode returns the settings that a file's content stands for.
 func (c ProxyConfig) decode(content []byte) (compile.Settings, []string, error) {
-	config := proxyconfig.Config{Settings: compile.DefaultSettings()}
-	if c.ProxyConfigPath != "" {
-		var err error
-		if config, err = proxyconfig.Decode(content); err != nil {
-			return compile.Settings{}, nil, fmt.Errorf("kube-proxy configuration %s: %w", c.ProxyConfigPath, err)
-		}
+	overrides := configuration.Overrides{Mode: c.Mode, LocalhostNodePorts: c.LocalhostNodePorts}
+	if err := overrides.Check(); err != nil {
+		return compile.Settings{}, nil, err
 	}
-	config.Settings.LocalhostNodePorts = c.LocalhostNodePorts
-	switch c.Mode {
-	case "":
-	case "nftables":
-		config.Settings.Mode = discoveryv1.ProxyMode_PROXY_MODE_NFTABLES
-	case "ipvs":
-		config.Settings.Mode = discoveryv1.ProxyMode_PROXY_MODE_IPVS
-	default:
-		return compile.Settings{}, nil, fmt.Errorf("--mode %q: expected nftables or ipvs", c.Mode)
+	config, err := configuration.Decode(content, overrides)
+	if err != nil && c.ProxyConfigPath != "" {
+		err = configError{c.ProxyConfigPath, err}
 	}
-	return config.Settings, config.Warnings, nil
+	return config.Settings, config.Warnings, err
 }
+
+// configError is what is wrong with a configuration file.
+type configError struct {
+	path string
+	err  error
+}
+
+// Error implements error, with the file's name in each line.
+func (e configError) Error() string {
+	prefix := "configuration " + e.path + ": "
+	return prefix + strings.ReplaceAll(e.err.Error(), "\n", "\n"+prefix)
+}
+
+// Unwrap returns the error without the file's name.
+func (e configError) Unwrap() error { return e.err }

@@ -160,7 +160,7 @@ func assemble(config Config) (*controlPlane, error) {
 		Logger: config.Logger.Named("compile"), Observe: c.metrics.Round,
 		Brake: limits, List: list,
 	})
-	c.intro = introspection.New(introspection.Config{Snapshots: c.snapshots, Nodes: registry, Cluster: c.objects, Explainer: explainer{c.objects, c.driver}, Held: c.driver.Held, Now: time.Now})
+	c.intro = introspection.New(introspection.Config{Snapshots: c.snapshots, Nodes: registry, Cluster: c.objects, Explainer: explainer{c.objects, c.driver}, Group: c.group, Held: c.driver.Held, Now: time.Now})
 	c.orders = administration.New(administration.Config{Brake: c.driver, Logger: config.Logger.Named("admin")})
 	return c, nil
 }

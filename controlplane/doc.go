@@ -8,7 +8,7 @@
 //
 // Beside that line: brake says which removals round holds back, and AdminService
 // (administration) lets them go, limit says which streams discovery lets in,
-// configfile has round compile with other settings, events tells the API server what
-// people should hear of, and traffic answers from the reference model what a Service
-// must do.
+// configuration reads how the nodes are configured and configfile follows its file,
+// events tells the API server what people should hear of, and traffic answers from the
+// reference model what a Service must do.
 package controlplane

@@ -49,7 +49,7 @@ func (e explainer) Explain(name string, key model.Key) (introspection.Explanatio
 	}
 	var complete bool
 	explanation.Traffic, complete = traffic.Answer(traffic.Question{
-		Service: service, Slices: owned, Node: node, ServiceCIDRs: e.objects.ServiceCIDRs(), Settings: settings,
+		Service: service, Slices: owned, Node: node, ServiceCIDRs: e.objects.ServiceCIDRs(), Settings: settings.For(node),
 	})
 	if !complete {
 		explanation.Decisions = append(explanation.Decisions, "traffic is not told of all frontends: the Service has too many endpoints for that")

@@ -2,7 +2,6 @@ package controlplane
 
 import (
 	"errors"
-	"strings"
 
 	"github.com/portolan-net/portolan/controlplane/internal/cluster"
 	"github.com/portolan-net/portolan/controlplane/internal/compile"
@@ -32,6 +31,18 @@ func (c *controlPlane) configure() (compile.Settings, error) {
 	return settings, nil
 }
 
+// group returns which entry of the configuration's nodes selects a node, if one does.
+func (c *controlPlane) group(name string) string {
+	settings, node := c.driver.Current(), c.objects.Node(name)
+	if node == nil {
+		return ""
+	}
+	if group := settings.Group(node); group != nil {
+		return group.Name
+	}
+	return ""
+}
+
 func (c *controlPlane) prepare(content []byte) (apply func(), err error) {
 	settings, warnings, err := c.decode(content)
 	if err != nil {
@@ -57,8 +68,7 @@ func (c *controlPlane) refused(why error) {
 	c.metrics.Reloaded(false)
 	var problems []model.Problem
 	for _, err := range each(why) {
-		message := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "kube-proxy configuration "), c.ProxyConfigPath+": ")
-		problems = append(problems, model.Problem{Object: object, Message: message + "; the last good configuration stays in force"})
+		problems = append(problems, model.Problem{Object: object, Message: err.Error() + "; the last good configuration stays in force"})
 	}
 	c.objects.SetProblems(cluster.Configuration, object, problems)
 	for _, problem := range problems {
@@ -66,8 +76,12 @@ func (c *controlPlane) refused(why error) {
 	}
 }
 
-// each returns the errors that were joined, or the one.
+// each returns the errors that were joined, or the one, without the file's name.
 func each(err error) []error {
+	var config configError
+	if errors.As(err, &config) {
+		err = config.err
+	}
 	var joined interface{ Unwrap() []error }
 	if errors.As(err, &joined) {
 		return joined.Unwrap()

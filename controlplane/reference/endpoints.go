@@ -12,6 +12,7 @@ import (
 type endpoint struct {
 	address  netip.AddrPort
 	nodeName string
+	podName  string
 
 	ready, serving, terminating bool
 	zones, nodes                []string
@@ -42,7 +43,11 @@ func (w world) endpoints(f frontend) []endpoint {
 		}
 	}
 	all := make([]endpoint, 0, len(byAddress))
+	weights := f.service.Annotations[weightsAnnotation]
 	for _, e := range byAddress {
+		if drained(e, weights) {
+			e.ready, e.terminating = false, false
+		}
 		all = append(all, e)
 	}
 	slices.SortFunc(all, func(a, b endpoint) int { return a.address.Compare(b.address) })
@@ -90,6 +95,9 @@ func read(object *discoveryv1.Endpoint, port uint16, family corev1.IPFamily) (en
 		serving:     orDefault(object.Conditions.Serving, true),
 		terminating: orDefault(object.Conditions.Terminating, false),
 		nodeName:    orDefault(object.NodeName, ""),
+	}
+	if object.TargetRef != nil && object.TargetRef.Kind == "Pod" {
+		e.podName = object.TargetRef.Name
 	}
 	if object.Hints != nil {
 		for _, hint := range object.Hints.ForZones {

@@ -21,7 +21,7 @@ var elsewhere = map[int]string{
 	103: "test/conformance TestMasqueradeMark",
 	106: "agent/internal/reconcile TestAFamilyThatFailsDoesNotStopTheOther, agent/internal/dataplane/nftables TestAFamilyThatFailsDoesNotStopTheOther, agent/internal/health TestANodeIsUnhealthyOnlyWhenAChangeHasWaitedTooLong",
 	112: "agent/internal/dataplane/nftables TestANodeWithoutIPv6, agent/internal/reconcile TestANodeWithoutItsPrimaryFamilySaysSo, agent/internal/reconcile TestAFamilyThatTheNodeLacksIsToldOfAsMissing, agent/internal/health TestAFamilyThatTheNodeLacksIsNotSpokenOf",
-	113: "controlplane/internal/compile TestTheFirstAddressIsOfThePrimaryFamily, controlplane/internal/proxyconfig TestTheBindAddressChoosesThePrimaryFamily, agent/internal/reconcile TestANodeWithoutItsPrimaryFamilySaysSo",
+	113: "controlplane/internal/compile TestTheFirstAddressIsOfThePrimaryFamily, controlplane/internal/configuration TestTheBindAddressChoosesThePrimaryFamily, agent/internal/reconcile TestANodeWithoutItsPrimaryFamilySaysSo",
 	114: "agent/internal/reconcile TestConnectionsOfUDPFrontendsAreLookedAtAfterTheirEndpointsChange",
 	115: "agent/internal/conntrack TestOnlyUDPEntriesOfFrontendsThatNothingServesAreDeleted",
 	116: "agent/internal/reconcile TestConnectionsOfUDPFrontendsAreLookedAtAfterTheirEndpointsChange",
@@ -64,9 +64,9 @@ var elsewhere = map[int]string{
 	171: "agent/internal/metrics TestMetricsAreThoseOfKubeProxy, controlplane/internal/topology/kubeproxy TestTheListOfMetricsIsKubeProxys, agent/internal/health TestEveryAnswerIsCounted, agent TestPagesTellOfTheAgent",
 	172: "agent/internal/metrics TestMetricsAreThoseOfKubeProxy, controlplane/internal/topology/kubeproxy TestTheListOfMetricsIsKubeProxys, agent/internal/metrics TestWhatIsBesideTheRulesIsCounted, agent/internal/reconcile TestACollectionThatFailsIsTold",
 	173: "agent/internal/metrics TestNoMetricHasANameOfKubeStateMetrics",
-	174: "controlplane/internal/proxyconfig TestDecode, controlplane/internal/proxyconfig TestIPVSFile",
-	175: "controlplane/internal/proxyconfig TestIPVSFile, controlplane/internal/proxyconfig TestWhatHasNoEffectIsSaid, controlplane/internal/proxyconfig TestEveryFieldHasAnEffectOrAWarning",
-	176: "controlplane/internal/proxyconfig TestErrorsNameFieldValueAndExpectation",
+	174: "controlplane/internal/configuration TestAFileIsTakenAtItsWord, controlplane/internal/configuration TestAFileInModeIPVSReachesNodesWhole, controlplane/internal/configuration TestWhatIsNotSaidIsAsInKubeProxy",
+	175: "controlplane/internal/configuration TestModeIPVSHasFieldsOfItsOwn, controlplane/internal/configuration TestWhatHasNoEffectIsSaid, controlplane/internal/proxyconfig TestEveryFieldIsHonouredMappedOrIgnored",
+	176: "controlplane/internal/configuration TestKubeProxyErrorsNameLineFieldValueAndExpectation",
 	48:  "test/conformance TestNothingIsNoticedOfRestarts",
 }
 

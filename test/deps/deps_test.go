@@ -105,6 +105,8 @@ func TestDataFlowsOneWay(t *testing.T) {
 		{"controlplane/internal/brake", "controlplane/internal/introspection", "controlplane"},
 		{"controlplane/internal/limit", "controlplane/internal/discovery", "controlplane"},
 		{"controlplane/internal/settle", "controlplane/internal/configfile", "controlplane"},
+		{"api/config/v1alpha1", "controlplane/internal/proxyconfig", "controlplane/internal/configuration", "controlplane"},
+		{"controlplane/internal/near", "controlplane/internal/strictyaml", "controlplane/internal/proxyconfig"},
 		{"api/resource", "api/subscribe", "agent/internal/state", "agent/internal/ruleset", "agent/internal/dataplane",
 			"agent/internal/dataplane/nftables", "agent"},
 		{"agent/internal/state", "agent/internal/ruleset", "agent/internal/dataplane", "agent/internal/reconcile", "agent/internal/metrics", "agent"},

@@ -130,6 +130,10 @@ func randomService(t *rapid.T, name string) *corev1.Service {
 		s.Spec.SessionAffinity = corev1.ServiceAffinityClientIP
 		s.Spec.SessionAffinityConfig = &corev1.SessionAffinityConfig{ClientIP: &corev1.ClientIPConfig{TimeoutSeconds: &seconds}}
 	}
+	s.Annotations = sample(t, "weights", nil, nil,
+		map[string]string{"portolan.net/weights": "10.244.1.21=0,10.244.2.31=3,fd00:10:244:1::21=0"},
+		map[string]string{"portolan.net/weights": "node/node-a=0 10.244.1.22=1 pod/32=0"},
+		map[string]string{"portolan.net/weights": "pod/21=70000,pod/22=0,node/node-b=0,pod/31=2,nobody"})
 	if rapid.IntRange(0, 9).Draw(t, "another proxy's") == 0 {
 		s.Labels = map[string]string{"service.kubernetes.io/service-proxy-name": "other"}
 	}
@@ -206,6 +210,9 @@ func randomEndpoint(t *rapid.T, v4, v6, node string, family discoveryv1.AddressT
 	}
 	if node != "" {
 		e.NodeName = &node
+	}
+	if sample(t, "is a pod", true, false) {
+		e.TargetRef = &corev1.ObjectReference{Kind: "Pod", Name: v4[len(v4)-2:]}
 	}
 	e.Conditions = discoveryv1.EndpointConditions{
 		Ready:       sample(t, "ready", nil, ptr(true), ptr(true), ptr(false)),

@@ -32,15 +32,14 @@ func (s *selection) members(list []int) []member {
 	return members
 }
 
-// withDraining are endpoints that are used and, for UDP, those that are not but
-// still serve the connections that they have.
+// withDraining are endpoints that are used and those that are not but still serve the
+// connections that they have: for UDP all, for others those that have the weight 0.
 func (s *selection) withDraining(list []int) []member {
 	members := s.members(list)
-	if s.port.Protocol != model.UDP {
-		return members
-	}
+	isUDP := s.port.Protocol == model.UDP
 	for i := range s.candidates {
-		if s.candidates[i].endpoint.Serving && !has(list, i) {
+		c := &s.candidates[i]
+		if c.endpoint.Serving && (isUDP || c.drained) && !has(list, i) {
 			members = append(members, member{i, discoveryv1.EndpointState_ENDPOINT_STATE_DRAINING})
 		}
 	}
@@ -142,6 +141,8 @@ type groupPort struct {
 type groupEndpoint struct {
 	address string
 	state   discoveryv1.EndpointState
+	// weight is 0 for the weight that all have whom nobody gives another.
+	weight uint32
 }
 
 // groups returns what the picks of all selections come to, gathered into groups
@@ -160,7 +161,7 @@ func groups(chosen []*selection, picked pick) []group {
 			if _, ok := byPort[key]; !ok {
 				order = append(order, key)
 			}
-			byPort[key] = append(byPort[key], groupEndpoint{c.endpoint.Addr.String(), m.state})
+			byPort[key] = append(byPort[key], groupEndpoint{c.endpoint.Addr.String(), m.state, c.onWire()})
 		}
 	}
 	var list []group
@@ -175,6 +176,14 @@ next:
 		list = append(list, group{ports: []groupPort{key.groupPort}, endpoints: byPort[key]})
 	}
 	return list
+}
+
+// onWire is the weight as Endpoint.weight has it: the default costs nothing.
+func (c *candidate) onWire() uint32 {
+	if c.weight == model.DefaultWeight {
+		return 0
+	}
+	return uint32(c.weight)
 }
 
 // groupsBySlice is groups, apart for each slice that the endpoints came from.
@@ -212,7 +221,7 @@ func encodeGroups(list []group) []*discoveryv1.EndpointGroup {
 			})
 		}
 		for _, e := range g.endpoints {
-			encoded[i].Endpoints = append(encoded[i].Endpoints, &discoveryv1.Endpoint{Address: e.address, State: e.state})
+			encoded[i].Endpoints = append(encoded[i].Endpoints, &discoveryv1.Endpoint{Address: e.address, State: e.state, Weight: e.weight})
 		}
 	}
 	return encoded

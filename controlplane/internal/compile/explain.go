@@ -79,7 +79,7 @@ func (s *selection) basis(node, zone string, used int) string {
 	_, zoned := s.decision.Zones[zone]
 	switch {
 	case used == 0:
-		return of + "none is ready, and none is terminating and still serving"
+		return of + "none is ready" + s.drainedToo() + ", and none is terminating and still serving"
 	case s.decision.Terminating:
 		return of + "none is ready, so those that are terminating and still serve; topology is ignored"
 	case preferred && node != "":
@@ -93,6 +93,16 @@ func (s *selection) basis(node, zone string, used int) string {
 	default:
 		return of + "all that are ready; not every one has a hint, so there is no topology"
 	}
+}
+
+// drainedToo says that there are endpoints that would be ready.
+func (s *selection) drainedToo() string {
+	for i := range s.candidates {
+		if s.candidates[i].drained {
+			return " with a weight above 0"
+		}
+	}
+	return ""
 }
 
 func (s *selection) explainCandidates(node, zone string) []*introspectionv1.Candidate {
@@ -111,9 +121,15 @@ func (s *selection) explainCandidates(node, zone string) []*introspectionv1.Cand
 }
 
 func (s *selection) reason(i int, used bool) string {
-	e := &s.candidates[i].endpoint
+	c := &s.candidates[i]
+	e := &c.endpoint
 	switch {
+	case c.drained:
+		return "weight 0: keeps its connections, gets no new ones"
 	case e.Ready:
+		if used && c.weight != model.DefaultWeight {
+			return fmt.Sprintf("ready, weight %d", c.weight)
+		}
 		if used {
 			return "ready"
 		}

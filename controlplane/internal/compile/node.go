@@ -42,6 +42,8 @@ type Settings struct {
 	LocalhostNodePorts bool
 	// IgnoreExternalIPs is the feature gate AllowServiceExternalIPs switched off.
 	IgnoreExternalIPs bool
+	// Groups have settings of their own for the nodes that they select.
+	Groups []Group
 }
 
 // PrimaryFamily is the address family that comes first.
@@ -96,7 +98,7 @@ func Node(node *model.Node, settings Settings) []snapshot.Scoped {
 		Scope: snapshot.Scope{Node: node.Name},
 		Resource: &discoveryv1.Resource{
 			Name: node.Name,
-			Body: &discoveryv1.Resource_NodeConfig{NodeConfig: nodeConfig(node, settings)},
+			Body: &discoveryv1.Resource_NodeConfig{NodeConfig: nodeConfig(node, settings.For(node))},
 		},
 	}}
 }

@@ -22,6 +22,21 @@ type candidate struct {
 	endpoint model.Endpoint
 	port     uint16
 	slice    *model.Slice
+	weight   uint16
+	// drained is set if the weight of 0 takes new connections from it that it could
+	// serve otherwise.
+	drained bool
+}
+
+// weigh gives a candidate its weight. One of weight 0 is as one that is not ready, but
+// serves on: topology does not count on it.
+func (c *candidate) weigh(weights *model.Weights) {
+	c.weight = weights.Of(&c.endpoint)
+	if c.weight > 0 || !c.endpoint.Ready && !c.endpoint.Serving {
+		return
+	}
+	c.drained = true
+	c.endpoint.Ready, c.endpoint.Serving, c.endpoint.Terminating = false, true, false
 }
 
 func (c *candidate) addrPort() netip.AddrPort {
@@ -39,6 +54,7 @@ func selections(service *model.Service, slicesOf []*model.Slice) []*selection {
 			s := &selection{port: port, is6: is6, candidates: candidates(port, is6, slicesOf)}
 			endpoints := make([]model.Endpoint, len(s.candidates))
 			for i := range s.candidates {
+				s.candidates[i].weigh(service.Weights)
 				endpoints[i] = s.candidates[i].endpoint
 			}
 			s.decision = topology.Decide(endpoints)

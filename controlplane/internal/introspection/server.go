@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
 	"github.com/portolan-net/portolan/controlplane/internal/brake"
 	"github.com/portolan-net/portolan/controlplane/internal/model"
@@ -45,6 +46,8 @@ type Config struct {
 	Nodes     *nodes.Registry
 	Cluster   Cluster
 	Explainer Explainer
+	// Group returns which entry of the nodes' configuration selects a node, if one does.
+	Group func(node string) string
 	// Held returns the removals that are held back.
 	Held func() brake.State
 	Now  func() time.Time
@@ -67,11 +70,17 @@ func Register(registrar grpc.ServiceRegistrar, server *Server) {
 // ListNodes lists the nodes that are or were connected, and the cluster's Nodes
 // that never were, ordered by name.
 func (s *Server) ListNodes(_ context.Context, request *introspectionv1.ListNodesRequest) (*introspectionv1.ListNodesResponse, error) {
-	response := &introspectionv1.ListNodesResponse{Revision: s.revision()}
+	current := s.cfg.Snapshots.Current()
+	response := &introspectionv1.ListNodesResponse{Revision: revision(current)}
+	var err error
 	for _, node := range s.nodes() {
 		state := node.State(response.GetRevision())
 		if wanted := request.GetStates(); len(wanted) == 0 || slices.Contains(wanted, state) {
-			response.Nodes = append(response.Nodes, nodeStatus(&node, response.GetRevision(), s.cfg.Now()))
+			described := nodeStatus(&node, response.GetRevision(), s.cfg.Now())
+			if described.Config, err = s.config(current, node.Node); err != nil {
+				return nil, err
+			}
+			response.Nodes = append(response.Nodes, described)
 		}
 	}
 	return response, nil
@@ -151,8 +160,9 @@ func (s *Server) ExplainService(_ context.Context, request *introspectionv1.Expl
 	}
 	if node, ok := s.cfg.Nodes.Get(request.GetNode()); ok {
 		response.Node = nodeStatus(&node, response.GetRevision(), s.cfg.Now())
+		response.Node.Config, err = s.config(view.Snapshot(), request.GetNode())
 	}
-	return response, nil
+	return response, err
 }
 
 // ListProblems lists the objects that could not be used. Before everything has been
@@ -171,11 +181,24 @@ func (s *Server) ListProblems(context.Context, *introspectionv1.ListProblemsRequ
 	return response, nil
 }
 
-func (s *Server) revision() uint64 {
-	if current := s.cfg.Snapshots.Current(); current != nil {
-		return current.Revision
+// revision is 0 before the first snapshot.
+func revision(current *snapshot.Snapshot) uint64 {
+	if current == nil {
+		return 0
 	}
-	return 0
+	return current.Revision
+}
+
+// config returns which configuration a node is told, or nil.
+func (s *Server) config(current *snapshot.Snapshot, node string) (*introspectionv1.NodeConfigStatus, error) {
+	if current == nil {
+		return nil, nil
+	}
+	found, err := viewReader{view: current.View(node)}.get(discoveryv1.Kind_KIND_NODE_CONFIG, node)
+	if err != nil || found == nil {
+		return nil, err
+	}
+	return &introspectionv1.NodeConfigStatus{Mode: found.GetNodeConfig().GetMode(), Version: found.GetVersion(), Group: s.cfg.Group(node)}, nil
 }
 
 var errUnsynced = status.Error(codes.Unavailable, "not synced: the control plane has not read the whole cluster yet")

@@ -39,6 +39,13 @@ func (f *fixture) Nodes() []*model.Node {
 	return []*model.Node{{Name: "node-1", Zone: "z1"}, {Name: "node-2", Zone: "z2"}}
 }
 
+func group(node string) string {
+	if node == "node-1" {
+		return "edge"
+	}
+	return ""
+}
+
 func (f *fixture) Problems() []model.Problem {
 	return []model.Problem{{Object: "Service d/bad", Field: "spec.clusterIP", Value: "x", Message: "expected an address"}}
 }
@@ -58,7 +65,7 @@ func newFixture(t *testing.T) *fixture {
 	f := &fixture{store: snapshot.NewStore(time.Now), nodes: nodes.NewRegistry(nodes.Config{Now: time.Now})}
 	listener := bufconn.Listen(1 << 16)
 	server := grpc.NewServer()
-	Register(server, New(Config{Snapshots: f.store, Nodes: f.nodes, Cluster: f, Explainer: f, Held: func() brake.State { return f.held }, Now: time.Now}))
+	Register(server, New(Config{Snapshots: f.store, Nodes: f.nodes, Cluster: f, Explainer: f, Group: group, Held: func() brake.State { return f.held }, Now: time.Now}))
 	go func() { _ = server.Serve(listener) }()
 	conn, err := grpc.NewClient("passthrough:///cp", grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
@@ -118,7 +125,7 @@ func (f *fixture) fill(t *testing.T) {
 
 func config(node, zone string) snapshot.Scoped {
 	return snapshot.Scoped{Scope: snapshot.Scope{Node: node}, Resource: &discoveryv1.Resource{Name: node,
-		Body: &discoveryv1.Resource_NodeConfig{NodeConfig: &discoveryv1.NodeConfig{Zone: zone}}}}
+		Body: &discoveryv1.Resource_NodeConfig{NodeConfig: &discoveryv1.NodeConfig{Zone: zone, Mode: discoveryv1.ProxyMode_PROXY_MODE_IPVS}}}}
 }
 
 func TestAViewShowsWhatANodeUses(t *testing.T) {
@@ -223,6 +230,35 @@ func TestNodesAreListedByState(t *testing.T) {
 	}
 }
 
+func TestNodesAreListedWithTheConfigurationThatTheyAreTold(t *testing.T) {
+	f := newFixture(t)
+	before, err := f.ListNodes(t.Context(), &introspectionv1.ListNodesRequest{})
+	if err != nil || before.GetNodes()[0].GetConfig() != nil {
+		t.Errorf("before the first snapshot: %v, error %v", before, err)
+	}
+	f.fill(t)
+	f.nodes.Connect(nodes.Peer{Node: "relay"})
+	all, err := f.ListNodes(t.Context(), &introspectionv1.ListNodesRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	versions := map[uint64]bool{}
+	for _, node := range all.GetNodes() {
+		config := node.GetConfig()
+		if known := node.GetNode() != "relay"; known != (config.GetMode() == discoveryv1.ProxyMode_PROXY_MODE_IPVS) || config.GetGroup() != group(node.GetNode()) {
+			t.Errorf("%s is told %v", node.GetNode(), config)
+		}
+		versions[config.GetVersion()] = true
+	}
+	if len(versions) != len(all.GetNodes()) {
+		t.Errorf("different configurations have the versions %v", versions)
+	}
+	explained, err := f.ExplainService(t.Context(), &introspectionv1.ExplainServiceRequest{Node: "relay", Service: "d/web"})
+	if err != nil || explained.GetNode().GetConfig() != nil {
+		t.Errorf("explained %v, error %v", explained.GetNode(), err)
+	}
+}
+
 func TestAServiceIsExplained(t *testing.T) {
 	f := newFixture(t)
 	f.fill(t)
@@ -257,7 +293,7 @@ func (well) Problems() []model.Problem { return nil }
 
 func TestThatThereAreNoProblemsIsSaidOnlyOnceEverythingIsRead(t *testing.T) {
 	f := newFixture(t)
-	server := New(Config{Snapshots: f.store, Nodes: f.nodes, Cluster: well{f}, Explainer: f, Held: func() brake.State { return f.held }, Now: time.Now})
+	server := New(Config{Snapshots: f.store, Nodes: f.nodes, Cluster: well{f}, Explainer: f, Group: group, Held: func() brake.State { return f.held }, Now: time.Now})
 	if _, err := server.ListProblems(t.Context(), &introspectionv1.ListProblemsRequest{}); status.Code(err) != codes.Unavailable {
 		t.Errorf("error %v, want Unavailable", err)
 	}
@@ -304,7 +340,7 @@ func TestANodeWithoutAgentIsListedToo(t *testing.T) {
 func TestARefusedStreamIsToldOfAConnectedNodeForAWhile(t *testing.T) {
 	f, now := newFixture(t), time.Unix(1_700_000_000, 0)
 	f.fill(t)
-	server := New(Config{Snapshots: f.store, Nodes: f.nodes, Cluster: f, Explainer: f, Held: func() brake.State { return f.held }, Now: func() time.Time { return now }})
+	server := New(Config{Snapshots: f.store, Nodes: f.nodes, Cluster: f, Explainer: f, Group: group, Held: func() brake.State { return f.held }, Now: func() time.Time { return now }})
 	f.nodes = nodes.NewRegistry(nodes.Config{Now: func() time.Time { return now }})
 	server.cfg.Nodes = f.nodes
 	f.nodes.Connect(nodes.Peer{Node: "node-1"})

@@ -107,7 +107,7 @@ func TestStripDropsNothingThatIsRead(t *testing.T) {
 			if c.Uint32()%4 != 0 {
 				m.Labels[discoveryv1.LabelServiceName] = "web"
 			}
-			m.Annotations = map[string]string{objects.AnnotationScheduler: "rr", objects.AnnotationTriggered: "2026-03-01T12:00:00Z", "big": "x"}
+			m.Annotations = map[string]string{objects.AnnotationScheduler: "rr", objects.AnnotationWeights: "pod/a=3,192.0.2.1=0", objects.AnnotationTriggered: "2026-03-01T12:00:00Z", "big": "x"}
 		},
 		func(s *corev1.ServiceSpec, c randfill.Continue) {
 			c.FillNoCustom(s)
@@ -123,6 +123,9 @@ func TestStripDropsNothingThatIsRead(t *testing.T) {
 		func(e *discoveryv1.Endpoint, c randfill.Continue) {
 			c.FillNoCustom(e)
 			e.Addresses = []string{"10.0.0.1", "10.0.0.2"}
+			if e.TargetRef != nil && c.Uint32()%2 == 0 {
+				e.TargetRef.Kind = "Pod"
+			}
 		},
 		func(p *discoveryv1.EndpointPort, _ randfill.Continue) { *p = discoveryv1.EndpointPort{} },
 		func(a *discoveryv1.AddressType, _ randfill.Continue) { *a = discoveryv1.AddressTypeIPv4 },

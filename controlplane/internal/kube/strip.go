@@ -36,7 +36,10 @@ func strip(object any) (any, error) {
 }
 
 func stripEndpoint(e *discoveryv1.Endpoint) {
-	e.TargetRef, e.Hostname, e.DeprecatedTopology = nil, nil, nil
+	e.Hostname, e.DeprecatedTopology = nil, nil
+	if e.TargetRef != nil {
+		e.TargetRef = &corev1.ObjectReference{Kind: e.TargetRef.Kind, Name: e.TargetRef.Name}
+	}
 	if len(e.Addresses) > 1 {
 		e.Addresses = e.Addresses[:1:1]
 	}
@@ -49,7 +52,7 @@ func stripMeta(m metav1.ObjectMeta, labels ...string) metav1.ObjectMeta {
 		Namespace: m.Namespace, Name: m.Name,
 		ResourceVersion: m.ResourceVersion, CreationTimestamp: m.CreationTimestamp,
 		Labels:      keep(m.Labels, labels...),
-		Annotations: keep(m.Annotations, objects.AnnotationScheduler, objects.AnnotationTriggered),
+		Annotations: keep(m.Annotations, objects.AnnotationScheduler, objects.AnnotationWeights, objects.AnnotationTriggered),
 	}
 }
 

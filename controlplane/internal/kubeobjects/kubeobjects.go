@@ -5,6 +5,8 @@ package kubeobjects
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/portolan-net/portolan/controlplane/internal/model"
+	"github.com/portolan-net/portolan/controlplane/internal/objects"
 )
 
 // Service returns the object of a Service. Its type is the least that has what the
@@ -44,6 +47,8 @@ func Service(in *model.Service) corev1.Service {
 		out.Status.LoadBalancer.Ingress = append(out.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: addr.String()})
 	}
 	setAffinity(&out.Spec, in.AffinityTimeout)
+	annotate(&out, objects.AnnotationScheduler, in.Scheduler)
+	annotate(&out, objects.AnnotationWeights, weights(in.Weights))
 	return out
 }
 
@@ -54,6 +59,35 @@ func setAffinity(spec *corev1.ServiceSpec, timeout time.Duration) {
 	seconds := int32(timeout / time.Second)
 	spec.SessionAffinity = corev1.ServiceAffinityClientIP
 	spec.SessionAffinityConfig = &corev1.SessionAffinityConfig{ClientIP: &corev1.ClientIPConfig{TimeoutSeconds: &seconds}}
+}
+
+func annotate(out *corev1.Service, annotation, value string) {
+	if value == "" {
+		return
+	}
+	if out.Annotations == nil {
+		out.Annotations = map[string]string{}
+	}
+	out.Annotations[annotation] = value
+}
+
+// weights returns the annotation's value.
+func weights(in *model.Weights) string {
+	if in == nil {
+		return ""
+	}
+	var entries []string
+	for addr, weight := range in.Addresses {
+		entries = append(entries, fmt.Sprintf("%s=%d", addr, weight))
+	}
+	for pod, weight := range in.Pods {
+		entries = append(entries, fmt.Sprintf("pod/%s=%d", pod, weight))
+	}
+	for node, weight := range in.Nodes {
+		entries = append(entries, fmt.Sprintf("node/%s=%d", node, weight))
+	}
+	slices.Sort(entries)
+	return strings.Join(entries, ",")
 }
 
 func serviceType(in *model.Service) corev1.ServiceType {
@@ -104,6 +138,9 @@ func endpoint(in *model.Endpoint) discoveryv1.Endpoint {
 		Addresses:  []string{in.Addr.String()},
 		Conditions: discoveryv1.EndpointConditions{Ready: &in.Ready, Serving: &in.Serving, Terminating: &in.Terminating},
 		NodeName:   present(in.Node), Zone: present(in.Zone),
+	}
+	if in.Pod != "" {
+		out.TargetRef = &corev1.ObjectReference{Kind: "Pod", Name: in.Pod}
 	}
 	if len(in.ZoneHints)+len(in.NodeHints) == 0 {
 		return out

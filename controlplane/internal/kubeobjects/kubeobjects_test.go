@@ -68,6 +68,13 @@ func (d draw) service() *model.Service {
 	if d.yes("affinity") {
 		s.AffinityTimeout = time.Duration(d.number("affinity")) * time.Second
 	}
+	s.Scheduler = rapid.SampledFrom([]string{"", "mh"}).Draw(d.T, "scheduler")
+	if d.yes("weights") {
+		s.Weights = &model.Weights{
+			Addresses: map[netip.Addr]uint16{netip.MustParseAddr("10.244.1.1"): d.number("weight"), netip.MustParseAddr("fd00::1"): 0},
+			Pods:      map[string]uint16{"web-0": d.number("weight")}, Nodes: map[string]uint16{"node-a": d.number("weight")},
+		}
+	}
 	s.SourceRanges = some(d, "range", netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/64"))
 	return s
 }
@@ -80,6 +87,7 @@ func (d draw) slice() *model.Slice {
 	for _, addr := range some(d, "endpoint", "10.244.1.1", "10.244.1.2") {
 		s.Endpoints = append(s.Endpoints, model.Endpoint{
 			Addr: netip.MustParseAddr(addr), Node: rapid.SampledFrom([]string{"", "node-a"}).Draw(d.T, "node"), Zone: rapid.SampledFrom([]string{"", "z"}).Draw(d.T, "zone"),
+			Pod:   rapid.SampledFrom([]string{"", "web-0"}).Draw(d.T, "pod"),
 			Ready: d.yes("ready"), Serving: d.yes("serving"), Terminating: d.yes("terminating"),
 			ZoneHints: some(d, "zone hint", "z", "y"), NodeHints: some(d, "node hint", "node-a"),
 		})

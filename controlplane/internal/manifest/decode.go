@@ -3,13 +3,14 @@ package manifest
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
+
+	"github.com/portolan-net/portolan/controlplane/internal/strictyaml"
 )
 
 // maxNesting bounds Lists of Lists.
@@ -61,7 +62,8 @@ func decode(text []byte) *decoded {
 // syntax reports a document that is no YAML, or repeats a key. The latter can still
 // tell which object it is about.
 func (d *decoder) syntax(err error) {
-	f := syntaxFault(err)
+	syntax := strictyaml.Syntax(err)
+	f := fault{line: syntax.Line, message: syntax.Message}
 	if data, err := yaml.YAMLToJSON(d.text); err == nil {
 		var h header
 		if json.Unmarshal(data, &h) == nil {
@@ -166,25 +168,20 @@ func (d *decoder) object(data []byte, path string, h header, known kind) {
 // strict decodes and reports every field that is unknown, repeated or of the
 // wrong type.
 func (d *decoder) strict(data []byte, path string, h header, into any) bool {
-	faults, err := kjson.UnmarshalStrict(data, into)
-	if err != nil {
-		field, value, message := describe(data, err)
-		d.fault(h, join(path, field), value, message)
-	}
+	faults := strictyaml.Unmarshal(data, into)
 	for _, f := range faults {
-		field, message := "", f.Error()
-		if at := kjson.FieldError(nil); errors.As(f, &at) {
-			field = at.FieldPath()
-			message = strings.TrimSpace(strings.SplitN(message, "\"", 2)[0]) + ": expected only fields of the Kubernetes API, each once"
+		message := f.Message
+		if strings.HasSuffix(message, " field") {
+			message += ": expected only fields of the Kubernetes API, each once" + f.Hint
 		}
-		d.fault(h, join(path, field), "", message)
+		d.fault(h, join(path, f.Field), f.Value, message)
 	}
-	return err == nil && len(faults) == 0
+	return len(faults) == 0
 }
 
 func (d *decoder) fault(h header, field, value, message string) {
 	d.out.faults = append(d.out.faults, fault{
-		line: lineOf(d.text, field), object: h.object(),
+		line: strictyaml.LineOf(d.text, field), object: h.object(),
 		field: field, value: value, message: message,
 	})
 }

@@ -94,6 +94,8 @@ type Service struct {
 	HealthCheckNodePort uint16
 	// Scheduler is the IPVS scheduler that the Service asks for, or empty.
 	Scheduler string
+	// Weights are nil if all endpoints have the same.
+	Weights *Weights
 }
 
 // HasFamily tells whether the Service exists in the address family.
@@ -144,7 +146,9 @@ type SlicePort struct {
 type Endpoint struct {
 	Addr netip.Addr
 	// Node is empty if unknown; such an endpoint is local nowhere.
-	Node        string
+	Node string
+	// Pod is the name of the Pod that it is, or empty.
+	Pod         string
 	Zone        string
 	Ready       bool
 	Serving     bool

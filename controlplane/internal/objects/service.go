@@ -1,7 +1,6 @@
 package objects
 
 import (
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/portolan-net/portolan/controlplane/internal/model"
+	"github.com/portolan-net/portolan/controlplane/internal/near"
 )
 
 const (
@@ -47,6 +47,7 @@ func Service(in *corev1.Service) (*model.Service, []model.Problem, error) {
 	out.External = externalPolicy(r, &in.Spec)
 	out.HealthCheckNodePort = healthCheckNodePort(r, out, &in.Spec)
 	out.Scheduler = scheduler(r, in.Annotations[AnnotationScheduler])
+	out.Weights = weights(r, in.Annotations[AnnotationWeights])
 	if err := r.err(); err != nil {
 		return nil, nil, err
 	}
@@ -157,16 +158,15 @@ func healthCheckNodePort(r *report, out *model.Service, spec *corev1.ServiceSpec
 	return portNumber(r, "spec.healthCheckNodePort", spec.HealthCheckNodePort)
 }
 
-// schedulerName is what the kernel can hold: IP_VS_SCHEDNAME_MAXLEN is 16 with
-// the terminating zero.
-var schedulerName = regexp.MustCompile(`^[a-z0-9_-]{1,15}$`)
-
+// scheduler lets only those through that the kernel has: a node could not make a
+// virtual server with another.
 func scheduler(r *report, value string) string {
 	name := strings.TrimSpace(value)
-	if name == "" || schedulerName.MatchString(name) {
+	if name == "" || slices.Contains(model.Schedulers, name) {
 		return name
 	}
-	r.skip("metadata.annotations["+AnnotationScheduler+"]", shorten(value), "expected the name of an IPVS scheduler such as rr or mh; the default is used")
+	r.skip("metadata.annotations["+AnnotationScheduler+"]", shorten(name), "expected an IPVS scheduler, one of %s%s; the node's default is used",
+		strings.Join(model.Schedulers, " "), near.Hint(shorten(name), model.Schedulers))
 	return ""
 }
 

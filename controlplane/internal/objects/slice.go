@@ -125,6 +125,9 @@ func endpoint(addr netip.Addr, in *discoveryv1.Endpoint) model.Endpoint {
 		Serving:     deref(in.Conditions.Serving, true),
 		Terminating: deref(in.Conditions.Terminating, false),
 	}
+	if in.TargetRef != nil && in.TargetRef.Kind == kindPod {
+		out.Pod = in.TargetRef.Name
+	}
 	if in.Hints == nil {
 		return out
 	}
@@ -136,6 +139,9 @@ func endpoint(addr netip.Addr, in *discoveryv1.Endpoint) model.Endpoint {
 	}
 	return out
 }
+
+// kindPod is the kind of the Pods that endpoints are.
+const kindPod = "Pod"
 
 func deref[T any](p *T, otherwise T) T {
 	if p == nil {

@@ -6,220 +6,253 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/protobuf/encoding/prototext"
-	"google.golang.org/protobuf/testing/protocmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
-	kubeproxyv1alpha1 "k8s.io/kube-proxy/config/v1alpha1"
-
-	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
-	"github.com/portolan-net/portolan/controlplane/internal/compile"
+	"github.com/portolan-net/portolan/api/config/v1alpha1"
 )
 
 const head = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
 
-func TestDecode(t *testing.T) {
-	config, err := Decode([]byte(head + `
-mode: nftables
-nodePortAddresses: [192.168.1.0/24, "fd00:168:1::/64"]
-clusterCIDR: 10.244.0.0/16,fd00:10:244::/48
-nftables: {masqueradeAll: true, masqueradeBit: 15, syncPeriod: 1m, minSyncPeriod: 2s}
-featureGates: {AllowServiceExternalIPs: false}
-conntrack: {maxPerCore: 32768, min: 131072, tcpEstablishedTimeout: 86400s}
-`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := config.Settings
-	got := fmt.Sprint(s.NodePortAddresses, s.DetectLocal, s.ClusterCIDRs, s.MasqueradeAll, s.MasqueradeBit, s.SyncPeriod, s.MinSyncPeriod, s.IgnoreExternalIPs,
-		s.Conntrack.GetMaxPerCore(), s.Conntrack.GetTcpEstablishedTimeout().AsDuration())
-	want := "[192.168.1.0/24 fd00:168:1::/64] DETECT_LOCAL_MODE_CLUSTER_CIDR [10.244.0.0/16 fd00:10:244::/48] true 15 1m0s 2s true 32768 24h0m0s"
-	if got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
-	if len(config.Warnings) > 0 {
-		t.Errorf("warnings %q", config.Warnings)
-	}
+// values are files that set one field each, of every field of the type.
+var values = map[string]string{
+	"featureGates":                "featureGates: {AllowServiceExternalIPs: false}",
+	"clientConnection.kubeconfig": "clientConnection: {kubeconfig: a}", "clientConnection.acceptContentTypes": "clientConnection: {acceptContentTypes: a}",
+	"clientConnection.contentType": "clientConnection: {contentType: a}", "clientConnection.qps": "clientConnection: {qps: 5}", "clientConnection.burst": "clientConnection: {burst: 5}",
+	"logging":          "logging: {format: json}",
+	"hostnameOverride": "hostnameOverride: a", "bindAddress": "bindAddress: 192.0.2.1", "healthzBindAddress": "healthzBindAddress: 0.0.0.0:10256",
+	"metricsBindAddress": "metricsBindAddress: 127.0.0.1", "bindAddressHardFail": "bindAddressHardFail: true", "enableProfiling": "enableProfiling: true",
+	"showHiddenMetricsForVersion": "showHiddenMetricsForVersion: '1.35'",
+	"mode":                        "mode: nftables",
+	"iptables.masqueradeBit":      "mode: ipvs\niptables: {masqueradeBit: 3}", "iptables.masqueradeAll": "mode: ipvs\niptables: {masqueradeAll: true}",
+	"iptables.localhostNodePorts": "iptables: {localhostNodePorts: false}", "iptables.syncPeriod": "iptables: {syncPeriod: 30s}", "iptables.minSyncPeriod": "iptables: {minSyncPeriod: 1s}",
+	"ipvs.syncPeriod": "mode: ipvs\nipvs: {syncPeriod: 30s}", "ipvs.minSyncPeriod": "mode: ipvs\nipvs: {minSyncPeriod: 1s}", "ipvs.scheduler": "ipvs: {scheduler: mh}",
+	"ipvs.excludeCIDRs": "ipvs: {excludeCIDRs: [10.0.0.0/8]}", "ipvs.strictARP": "ipvs: {strictARP: true}", "ipvs.tcpTimeout": "ipvs: {tcpTimeout: 1s}",
+	"ipvs.tcpFinTimeout": "ipvs: {tcpFinTimeout: 1s}", "ipvs.udpTimeout": "ipvs: {udpTimeout: 1s}",
+	"nftables.masqueradeBit": "nftables: {masqueradeBit: 3}", "nftables.masqueradeAll": "nftables: {masqueradeAll: true}",
+	"nftables.syncPeriod": "nftables: {syncPeriod: 30s}", "nftables.minSyncPeriod": "nftables: {minSyncPeriod: 1s}",
+	"winkernel":       "winkernel: {networkName: a}",
+	"detectLocalMode": "detectLocalMode: NodeCIDR", "detectLocal.bridgeInterface": "detectLocalMode: BridgeInterface\ndetectLocal: {bridgeInterface: cni0}",
+	"detectLocal.interfaceNamePrefix": "detectLocalMode: InterfaceNamePrefix\ndetectLocal: {interfaceNamePrefix: veth}",
+	"clusterCIDR":                     "clusterCIDR: 10.0.0.0/8", "nodePortAddresses": "nodePortAddresses: [10.0.0.0/8]", "oomScoreAdj": "oomScoreAdj: -999",
+	"conntrack.maxPerCore": "conntrack: {maxPerCore: 0}", "conntrack.min": "conntrack: {min: 3}", "conntrack.tcpEstablishedTimeout": "conntrack: {tcpEstablishedTimeout: 1s}",
+	"conntrack.tcpCloseWaitTimeout": "conntrack: {tcpCloseWaitTimeout: 1s}", "conntrack.tcpBeLiberal": "conntrack: {tcpBeLiberal: true}",
+	"conntrack.udpTimeout": "conntrack: {udpTimeout: 1s}", "conntrack.udpStreamTimeout": "conntrack: {udpStreamTimeout: 1s}",
+	"configSyncPeriod": "configSyncPeriod: 15m", "portRange": "portRange: 1-2", "windowsRunAsService": "windowsRunAsService: true",
 }
 
-func TestHowANodeRecognisesItsPods(t *testing.T) {
-	for file, want := range map[string]string{
-		"clusterCIDR: 10.244.1.7/16": "DETECT_LOCAL_MODE_CLUSTER_CIDR [10.244.0.0/16] ",
-		"detectLocalMode: NodeCIDR":  "DETECT_LOCAL_MODE_NODE_CIDR [] ",
-		"detectLocalMode: BridgeInterface\ndetectLocal: {bridgeInterface: cni0, interfaceNamePrefix: veth}":     "DETECT_LOCAL_MODE_BRIDGE_INTERFACE [] cni0",
-		"detectLocalMode: InterfaceNamePrefix\ndetectLocal: {bridgeInterface: cni0, interfaceNamePrefix: veth}": "DETECT_LOCAL_MODE_INTERFACE_NAME_PREFIX [] veth",
-	} {
-		config, err := Decode([]byte(head + file))
-		s := config.Settings
-		if got := fmt.Sprint(s.DetectLocal, s.ClusterCIDRs, " ", s.Interface); err != nil || strings.TrimSpace(got) != strings.TrimSpace(want) {
-			t.Errorf("%s: %s, error %v; want %s", file, got, err, want)
+// fieldsOf lists the type's fields; those whose insides are all alike, once.
+func fieldsOf(t reflect.Type, prefix string) []string {
+	var list []string
+	for _, field := range reflect.VisibleFields(t) {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		path := prefix + name
+		switch {
+		case name == "" || name == "apiVersion" || name == "kind":
+		case field.Type.Kind() == reflect.Struct && path != "logging" && path != "winkernel" && field.Type.Name() != "Duration":
+			list = append(list, fieldsOf(field.Type, path+".")...)
+		default:
+			list = append(list, path)
 		}
 	}
+	return list
 }
 
-func TestConnectionTracking(t *testing.T) {
-	for file, want := range map[string]string{
-		"{}": "",
-		"{maxPerCore: 1, min: 2, tcpBeLiberal: true, tcpEstablishedTimeout: 3s, tcpCloseWaitTimeout: 4s, udpTimeout: 5s, udpStreamTimeout: 6s}": `
-			max_per_core: 1 min: 2 tcp_be_liberal: true tcp_established_timeout { seconds: 3 } tcp_close_wait_timeout { seconds: 4 }
-			udp_timeout { seconds: 5 } udp_stream_timeout { seconds: 6 }`,
-		"{maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s, udpTimeout: 0s, udpStreamTimeout: 0s}": "",
-	} {
-		var expected discoveryv1.Conntrack
-		if err := prototext.Unmarshal([]byte(want), &expected); err != nil {
-			t.Fatal(err)
-		}
-		config, err := Decode([]byte(head + "conntrack: " + file))
-		if diff := cmp.Diff(&expected, config.Settings.Conntrack, protocmp.Transform()); err != nil || diff != "" {
-			t.Errorf("%s: error %v (-want +got)\n%s", file, err, diff)
-		}
-	}
-}
-
-// TestWhatIsNotSaidIsAsInKubeProxy is S174; but a file asks for ClusterCIDR.
-func TestWhatIsNotSaidIsAsInKubeProxy(t *testing.T) {
-	want := compile.DefaultSettings()
-	want.DetectLocal = discoveryv1.DetectLocalMode_DETECT_LOCAL_MODE_CLUSTER_CIDR
-	want.Conntrack = &discoveryv1.Conntrack{}
-	config, err := Decode([]byte(head))
-	if diff := cmp.Diff(want, config.Settings, protocmp.Transform()); err != nil || diff != "" {
-		t.Errorf("error %v (-want +got)\n%s", err, diff)
-	}
-}
-
-func TestTheShortestPeriodMayBeThePeriod(t *testing.T) {
-	config, err := Decode([]byte(head + "nftables: {syncPeriod: 2s, minSyncPeriod: 2s}"))
-	if err != nil || config.Settings.SyncPeriod != config.Settings.MinSyncPeriod {
-		t.Errorf("%s and %s, error %v", config.Settings.SyncPeriod, config.Settings.MinSyncPeriod, err)
-	}
-}
-
-// TestIPVSFile is a file as clusters have it.
-func TestIPVSFile(t *testing.T) {
-	config, err := Decode([]byte(head + `
-mode: ipvs
-ipvs: {scheduler: rr, syncPeriod: 40s, minSyncPeriod: 2s, tcpTimeout: 0s, tcpFinTimeout: 0s, udpTimeout: 0s, strictARP: true}
-iptables: {masqueradeBit: 13, masqueradeAll: true}
-nftables: {masqueradeBit: 12, syncPeriod: 50s, minSyncPeriod: 3s}
-`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := config.Settings
-	if s.Mode != discoveryv1.ProxyMode_PROXY_MODE_IPVS || s.IPVS.GetScheduler() != "rr" || !s.IPVS.GetStrictArp() || s.MasqueradeBit != 13 || !s.MasqueradeAll || s.SyncPeriod != 40*time.Second || s.MinSyncPeriod != 2*time.Second {
-		t.Errorf("got %+v", s)
-	}
-}
-
-func TestErrorsNameFieldValueAndExpectation(t *testing.T) {
-	tests := map[string]struct{ file, want string }{
-		"a bind address":                     {"bindAddress: localhost", `bindAddress "localhost": expected an IP address such as 0.0.0.0`},
-		"a bind address of a link":           {"bindAddress: 'fe80::1%eth0'", `bindAddress "fe80::1%eth0": expected an IP address`},
-		"a negative mark bit":                {"nftables: {masqueradeBit: -1}", "nftables.masqueradeBit -1: expected 0 to 31"},
-		"a negative period":                  {"nftables: {syncPeriod: -1s}", "nftables.syncPeriod -1s"},
-		"a negative shortest period":         {"nftables: {minSyncPeriod: -1s}", "minSyncPeriod -1s: expected durations of at least 0s"},
-		"a negative period of IPVS":          {"mode: ipvs\nipvs: {syncPeriod: -1s}", "ipvs.syncPeriod -1s"},
-		"a negative timeout of IPVS":         {"mode: ipvs\nipvs: {udpTimeout: -1s}", "ipvs.udpTimeout -1s: expected at least 0s"},
-		"an exclusion of IPVS":               {"mode: ipvs\nipvs: {excludeCIDRs: [10.0.0.1]}", `ipvs.excludeCIDRs[0] "10.0.0.1": expected a CIDR`},
-		"a negative conntrack timeout":       {"conntrack: {udpTimeout: -1s}", "conntrack.udpTimeout -1s: expected at least 0s"},
-		"an interface name that is too long": {"detectLocalMode: BridgeInterface\ndetectLocal: {bridgeInterface: abcdefghijklmnop}", "expected 1 to 15 characters"},
-		"a misspelt field":                   {"ipvs: {strictArp: true}", `unknown field "ipvs.strictArp"`},
-		"a duplicate key":                    {"mode: ipvs\nmode: nftables", `key "mode" already set in map`},
-		"an unknown mode":                    {"mode: ebpf", `mode "ebpf": expected nftables or ipvs`},
-		"primary among others":               {"nodePortAddresses: [primary, 10.0.0.0/8]", `expected "primary" alone`},
-		"a node-port address":                {"nodePortAddresses: [10.0.0.1]", `nodePortAddresses[0] "10.0.0.1": expected a CIDR`},
-		"two CIDRs of a family":              {"clusterCIDR: 10.0.0.0/16,10.1.0.0/16", "expected at most one CIDR of each family"},
-		"a mark bit":                         {"nftables: {masqueradeBit: 32}", "nftables.masqueradeBit 32: expected 0 to 31"},
-		"periods in the wrong order":         {"nftables: {syncPeriod: 1s, minSyncPeriod: 2s}", "nftables.minSyncPeriod 2s: expected at most syncPeriod, 1s"},
-		"a detector without its name":        {"detectLocalMode: BridgeInterface", `detectLocal.bridgeInterface "": expected 1 to 15 characters`},
-		"a detector":                         {"detectLocalMode: Guess", `detectLocalMode "Guess": expected ClusterCIDR`},
-		"a negative conntrack limit":         {"conntrack: {min: -1}", "conntrack.min -1: expected at least 0"},
-		"an OOM score":                       {"oomScoreAdj: 1001", "oomScoreAdj 1001: expected -1000 to 1000"},
-		"a period of another mode":           {"ipvs: {syncPeriod: -1s}", "ipvs.syncPeriod -1s: expected at least 0s"},
-		"a health address":                   {"healthzBindAddress: here:10256", `healthzBindAddress "here:10256": expected an address and port such as 0.0.0.0:10256`},
-		"a port":                             {"metricsBindAddress: 127.0.0.1:99999", `metricsBindAddress "127.0.0.1:99999": expected an address and port`},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			if _, err := Decode([]byte(head + test.file)); err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("error %v, want %q", err, test.want)
+// TestEveryFieldIsHonouredMappedOrIgnored sets each field of the type by itself, so that
+// one that is new to it is not passed over in silence.
+func TestEveryFieldIsHonouredMappedOrIgnored(t *testing.T) {
+	for _, path := range fieldsOf(reflect.TypeFor[file](), "") {
+		t.Run(path, func(t *testing.T) {
+			imported, err := FromFile([]byte(head + values[path]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			field := find(path)
+			if field == nil && path != "featureGates" {
+				t.Fatal("the table has no such field")
+			}
+			i := slices.IndexFunc(imported.Items, func(item Item) bool { return find(item.Field) == field || strings.HasPrefix(item.Field, path) })
+			if i < 0 {
+				t.Fatalf("nothing is said of it: %+v", imported.Items)
+			}
+			item := imported.Items[i]
+			field = find(item.Field)
+			without, err := FromFile([]byte(head + without(values[path])))
+			if err != nil {
+				t.Fatal(err)
+			}
+			changes := !cmp.Equal(without.Configuration, imported.Configuration)
+			if effective := item.Outcome != Ignored; effective != (field.Own != "") || effective != changes && path != "mode" && item.To != "localhostNodePorts: false" {
+				t.Errorf("is %s to %q, and changes the configuration: %v", item.Outcome, item.To, changes)
+			}
+			if item.Outcome == Ignored && !strings.Contains(strings.Join(imported.Warnings(), "\n"), field.Path+" has no effect here: it "+field.Why) {
+				t.Errorf("warnings %q", imported.Warnings())
 			}
 		})
 	}
-	for _, file := range []string{
-		"kind: Pod\napiVersion: v1\n", "kind: KubeletConfiguration\napiVersion: kubeproxy.config.k8s.io/v1alpha1\n",
-		"kind: KubeProxyConfiguration\napiVersion: kubeproxy.config.k8s.io/v1\n", "mode: nftables\n",
-	} {
-		if _, err := Decode([]byte(file)); err == nil || !strings.Contains(err.Error(), "expected") {
-			t.Errorf("%q: error %v", file, err)
+}
+
+// without leaves out the last line, which sets the field in question.
+func without(text string) string {
+	lines := strings.Split(text, "\n")
+	return strings.Join(lines[:len(lines)-1], "\n")
+}
+
+func TestOurFieldsExist(t *testing.T) {
+	defaults := tree(v1alpha1.Defaults())
+	unset := []string{"primaryFamily", "detectLocal.clusterCIDRs", "detectLocal.interface", "ipvs.excludeCIDRs"}
+	for _, field := range Fields {
+		if field.Own != "" && lookup(defaults, field.Own) == nil && !slices.Contains(unset, field.Own) {
+			t.Errorf("%s is mapped to %s, which there is not", field.Path, field.Own)
 		}
 	}
 }
 
-func TestWhatHasNoEffectIsSaid(t *testing.T) {
-	for file, want := range map[string]string{
-		"mode: iptables\nclusterCIDR: 10.0.0.0/16":            "no iptables data plane",
-		"featureGates: {Foo: true}\nclusterCIDR: 10.0.0.0/16": "featureGates.Foo has no effect",
-		"mode: nftables": "clusterCIDR is empty",
-		"nodePortAddresses: [127.0.0.0/8]\nclusterCIDR: 10.0.0.0/16": "never served on loopback",
+func describe(items []Item) string {
+	var text strings.Builder
+	for _, item := range items {
+		fmt.Fprintf(&text, "%s %s %s %s|%s\n", item.Field, item.Value, item.Outcome, item.To, item.Note)
+	}
+	return text.String()
+}
+
+func TestWhatCountsInAnotherModeIsIgnored(t *testing.T) {
+	for text, want := range map[string]string{
+		"mode: iptables\niptables: {masqueradeAll: true, localhostNodePorts: true}": `
+mode iptables mapped mode: nftables|Portolan has no iptables data plane; nftables is used
+iptables.masqueradeAll true ignored |counts in mode ipvs: in mode nftables set nftables.masqueradeAll
+iptables.localhostNodePorts true ignored |is asked for apart: set localhostNodePorts in a Portolan configuration, or portolan-controlplane --localhost-node-ports
+`,
+		"mode: ipvs\nnftables: {masqueradeBit: 3, syncPeriod: 1m}\nipvs: {syncPeriod: 2m}": `
+mode ipvs honoured mode: ipvs|
+ipvs.syncPeriod 2m mapped sync.period: 2m|
+nftables.masqueradeBit 3 ignored |counts in mode nftables: in mode ipvs set iptables.masqueradeBit
+nftables.syncPeriod 1m ignored |counts in mode nftables: in mode ipvs set ipvs.syncPeriod
+`,
+		"detectLocalMode: NodeCIDR\nclusterCIDR: 10.0.0.0/8\nbindAddress: '::'\nfeatureGates: {AllowServiceExternalIPs: true, Foo: true}": `
+featureGates.AllowServiceExternalIPs true mapped allowExternalIPs: true|
+featureGates.Foo true ignored |is a gate of kube-proxy's own code
+bindAddress :: ignored |chooses no family: that of the Node's first address is the primary one
+detectLocalMode NodeCIDR mapped detectLocal.mode: NodeCIDR|
+clusterCIDR 10.0.0.0/8 ignored |counts in detectLocalMode ClusterCIDR only
+`,
 	} {
-		config, err := Decode([]byte(head + file))
-		if err != nil || len(config.Warnings) != 1 || !strings.Contains(config.Warnings[0], want) {
-			t.Errorf("%s: warnings %q, error %v, want %q", file, config.Warnings, err, want)
+		imported, err := FromFile([]byte(head + text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(strings.TrimPrefix(want, "\n"), describe(imported.Items)); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", text, diff)
 		}
 	}
 }
 
-// TestEveryFieldHasAnEffectOrAWarning sets each field of the type by itself, so that one
-// that is new to it is not passed over in silence.
-func TestEveryFieldHasAnEffectOrAWarning(t *testing.T) {
-	effective := []string{
-		"TypeMeta", "BindAddress", "Mode", "NFTables", "IPVS", "DetectLocalMode", "DetectLocal", "ClusterCIDR", "NodePortAddresses",
-		"Conntrack", "FeatureGates", "IPTables", // Of which some fields have: see below.
-	}
-	fields := map[string]string{
-		"ClientConnection": "clientConnection: {qps: 5}", "Logging": "logging: {format: json}", "HostnameOverride": "hostnameOverride: a",
-		"HealthzBindAddress": "healthzBindAddress: 0.0.0.0:10256", "MetricsBindAddress": "metricsBindAddress: 127.0.0.1",
-		"BindAddressHardFail": "bindAddressHardFail: true", "EnableProfiling": "enableProfiling: true",
-		"ShowHiddenMetricsForVersion": "showHiddenMetricsForVersion: '1.35'", "Winkernel": "winkernel: {networkName: a}",
-		"OOMScoreAdj": "oomScoreAdj: -999", "ConfigSyncPeriod": "configSyncPeriod: 15m", "PortRange": "portRange: 1-2",
-		"WindowsRunAsService": "windowsRunAsService: true",
-	}
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[kubeproxyv1alpha1.KubeProxyConfiguration]()) {
-		if len(f.Index) > 1 || slices.Contains(effective, f.Name) {
+func TestFlagsMeanWhatTheirFieldsDo(t *testing.T) {
+	for args, text := range map[string]string{
+		"--proxy-mode=ipvs --ipvs-scheduler=rr --ipvs-strict-arp --ipvs-sync-period 10s --ipvs-min-sync-period=1s --iptables-sync-period=9s --masquerade-all --iptables-masquerade-bit=3": `
+mode: ipvs
+ipvs: {scheduler: rr, strictARP: true, syncPeriod: 10s, minSyncPeriod: 1s}
+iptables: {masqueradeAll: true, masqueradeBit: 3, syncPeriod: 9s}
+`,
+		"--masquerade-all=true --iptables-sync-period=9s --iptables-min-sync-period=1s --nodeport-addresses=10.0.0.0/8,fd00::/8 --nodeport-addresses=192.0.2.0/24": `
+nftables: {masqueradeAll: true, syncPeriod: 9s, minSyncPeriod: 1s}
+nodePortAddresses: [10.0.0.0/8, fd00::/8, 192.0.2.0/24]
+`,
+		"--detect_local_mode=InterfaceNamePrefix --pod-interface-name-prefix=veth --bind-address=fd00::1 --feature-gates=AllowServiceExternalIPs=false": `
+detectLocalMode: InterfaceNamePrefix
+detectLocal: {interfaceNamePrefix: veth}
+bindAddress: fd00::1
+featureGates: {AllowServiceExternalIPs: false}
+`,
+		"--cluster-cidr=10.0.0.0/8 --conntrack-max-per-core=0 --conntrack-min=5 --conntrack-tcp-timeout-established=1h --conntrack-tcp-timeout-close-wait=1m --conntrack-tcp-be-liberal --conntrack-udp-timeout=1s --conntrack-udp-timeout-stream=2s": `
+clusterCIDR: 10.0.0.0/8
+conntrack: {maxPerCore: 0, min: 5, tcpEstablishedTimeout: 1h, tcpCloseWaitTimeout: 1m, tcpBeLiberal: true, udpTimeout: 1s, udpStreamTimeout: 2s}
+`,
+	} {
+		flags, err := FromFlags(strings.Fields(args))
+		if err != nil {
+			t.Errorf("%s: %v", args, err)
 			continue
 		}
-		expectWarning(t, fields[f.Name], strings.SplitN(f.Tag.Get("json"), ",", 2)[0]+" has no effect here")
-	}
-	for _, field := range []string{"masqueradeAll: true", "masqueradeBit: 3", "localhostNodePorts: true", "syncPeriod: 30s", "minSyncPeriod: 1s"} {
-		name, _, _ := strings.Cut(field, ":")
-		expectWarning(t, "iptables: {"+field+"}", "iptables."+name+" has no effect here")
-	}
-}
-
-func expectWarning(t *testing.T, file, want string) {
-	t.Helper()
-	config, err := Decode([]byte(head + file + "\nclusterCIDR: 10.0.0.0/16\n"))
-	if err != nil || len(config.Warnings) != 1 || !strings.HasPrefix(config.Warnings[0], want) {
-		t.Errorf("%s: warnings %q, error %v, want %q", file, config.Warnings, err, want)
-	}
-}
-
-func TestTheBindAddressChoosesThePrimaryFamily(t *testing.T) {
-	for text, want := range map[string]compile.PrimaryFamily{
-		"": compile.PrimaryOfNode, "0.0.0.0": compile.PrimaryOfNode, "'::'": compile.PrimaryOfNode,
-		"192.168.0.2": compile.PrimaryIPv4, "fd00::2": compile.PrimaryIPv6, "'::ffff:192.168.0.2'": compile.PrimaryIPv4,
-	} {
-		config, err := Decode([]byte(head + "bindAddress: " + text + "\n"))
-		if err != nil || config.Settings.Primary != want {
-			t.Errorf("bindAddress %s: %v, error %v; want %v", text, config.Settings.Primary, err, want)
+		want, err := FromFile([]byte(head + text))
+		if diff := cmp.Diff(want.Configuration, flags.Configuration); diff != "" || err != nil {
+			t.Errorf("%s: error %v (-file +flags)\n%s", args, err, diff)
+		}
+		if given := len(strings.Split(args, "--")) - 1; len(flags.Items) < given-1 {
+			t.Errorf("%s: of %d flags only\n%s", args, given, describe(flags.Items))
 		}
 	}
 }
 
-func FuzzDecode(f *testing.F) {
+// TestEveryFlagIsHonouredMappedOrIgnored: each by itself has its row, with its name.
+func TestEveryFlagIsHonouredMappedOrIgnored(t *testing.T) {
+	texts := map[kind]string{asText: "1s", asNumber: "1", asBool: "true", asList: "10.0.0.0/8", asGates: "Foo=true"}
+	special := map[string]string{"bind-address": "192.0.2.1", "healthz-bind-address": "0.0.0.0:1", "metrics-bind-address": "127.0.0.1:1"}
+	for _, flag := range Flags {
+		value := texts[flag.kind]
+		if special[flag.Name] != "" {
+			value = special[flag.Name]
+		}
+		imported, err := FromFlags([]string{"--" + flag.Name + "=" + value})
+		if err != nil {
+			t.Errorf("--%s: %v", flag.Name, err)
+			continue
+		}
+		if len(imported.Items) != 1 || imported.Items[0].Field != "--"+flag.Name || imported.Items[0].Value != value {
+			t.Errorf("--%s: %+v", flag.Name, imported.Items)
+		}
+		if item := imported.Items[0]; (item.Outcome == Ignored) != (item.Note != "") || (item.Outcome == Ignored) != (item.To == "") {
+			t.Errorf("--%s: %+v", flag.Name, item)
+		}
+		if flag.Path != "" && find(flag.Path) == nil {
+			t.Errorf("--%s sets %s, which there is not", flag.Name, flag.Path)
+		}
+	}
+}
+
+func TestErrorsOfFlagsNameTheFlag(t *testing.T) {
+	for args, want := range map[string]string{
+		"--proxy-mod=ipvs":             `unknown flag: --proxy-mod; did you mean "proxy-mode"?`,
+		"--ipvs-strict-arp=maybe":      `--ipvs-strict-arp "maybe": expected true or false`,
+		"--conntrack-min=many":         `--conntrack-min "many": expected a number`,
+		"--conntrack-min=1.5":          `--conntrack-min "1.5": expected a whole number`,
+		"--ipvs-tcp-timeout=soon":      `--ipvs-tcp-timeout "soon": expected a duration such as 30s`,
+		"--feature-gates=Foo":          `--feature-gates "Foo": expected gates such as AllowServiceExternalIPs=true`,
+		"--bind-address=here":          `--bind-address "here": expected an IP address`,
+		"--oom-score-adj=-1001":        `--oom-score-adj "-1001": expected -1000 to 1000`,
+		"--ipvs-sync-period=-1s":       `--ipvs-sync-period "-1s": expected at least 0s`,
+		"kube-proxy --proxy-mode=ipvs": `["kube-proxy"]: expected flags only`,
+	} {
+		if _, err := FromFlags(strings.Fields(args)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v\nwant %s", args, err, want)
+		}
+	}
+}
+
+func TestOurFieldsAreCalledAsWhereTheyComeFrom(t *testing.T) {
+	file, err := FromFile([]byte(head + "mode: ipvs\ndetectLocalMode: BridgeInterface"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	flags, err := FromFlags([]string{"--iptables-sync-period=1s", "--nodeport-addresses=x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []string{
+		file.Name("sync.period"), file.Name("masquerade.bit"), file.Name("detectLocal.interface"), file.Name("nodePortAddresses[2]"), file.Name("unheard.of"),
+		flags.Name("sync.period"), flags.Name("nodePortAddresses[0]"), flags.Name("detectLocal.clusterCIDRs[1]"),
+	}
+	want := []string{
+		"ipvs.syncPeriod", "iptables.masqueradeBit", "detectLocal.bridgeInterface", "nodePortAddresses[2]", "unheard.of",
+		"--iptables-sync-period", "--nodeport-addresses", "clusterCIDR",
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func FuzzFromFile(f *testing.F) {
 	f.Add([]byte(head + "mode: ipvs"))
-	f.Fuzz(func(_ *testing.T, content []byte) { _, _ = Decode(content) })
+	f.Fuzz(func(_ *testing.T, content []byte) { _, _ = FromFile(content) })
 }

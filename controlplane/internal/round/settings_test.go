@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"k8s.io/apimachinery/pkg/labels"
+
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	"github.com/portolan-net/portolan/api/resource"
 	"github.com/portolan-net/portolan/controlplane/internal/cluster"
@@ -82,6 +84,61 @@ func TestSettingsBeforeTheFirstRoundCount(t *testing.T) {
 		entry := r.snapshots.Current().View("a").Get(resource.Name{Kind: discoveryv1.Kind_KIND_NODE_CONFIG, Name: "a"})
 		if decoded, err := entry.Decode(); err != nil || decoded.GetNodeConfig().GetMasqueradeBit() != 20 {
 			t.Errorf("the node is told %v, error %v", decoded, err)
+		}
+	})
+}
+
+// TestNodesAreConfiguredByTheirLabelsAtOnce: labels that change, or groups, recompute the
+// nodes that they are about.
+func TestNodesAreConfiguredByTheirLabelsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, d := startDriver(t)
+		node := func(name, role string) {
+			r.objects.Update(func(tx *cluster.Tx) {
+				tx.SetNode(&model.Node{Name: name, Labels: map[string]string{"role": role}})
+				tx.SetSynced()
+			})
+			synctest.Wait()
+		}
+		bit := func(name string) uint32 {
+			entry := r.snapshots.Current().View(name).Get(resource.Name{Kind: discoveryv1.Kind_KIND_NODE_CONFIG, Name: name})
+			decoded, err := entry.Decode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return decoded.GetNodeConfig().GetMasqueradeBit()
+		}
+		group := func(bit uint32) compile.Group {
+			settings := compile.DefaultSettings()
+			settings.MasqueradeBit = bit
+			return compile.Group{Name: "edge", Selector: labels.SelectorFromSet(labels.Set{"role": "edge"}), Settings: settings}
+		}
+		node("a", "edge")
+		node("b", "worker")
+		settings := compile.DefaultSettings()
+		settings.Groups = []compile.Group{group(3)}
+		d.Configure(settings)
+		synctest.Wait()
+		if last := r.results[len(r.results)-1]; bit("a") != 3 || bit("b") != settings.MasqueradeBit || last.Resources != 1 {
+			t.Errorf("bits %d and %d after %+v", bit("a"), bit("b"), last)
+		}
+		node("b", "edge")
+		if last := r.results[len(r.results)-1]; bit("b") != 3 || last.Resources != 1 {
+			t.Errorf("bit %d after the labels changed, %+v", bit("b"), last)
+		}
+		revision := r.snapshots.Current().Revision
+		r.objects.Update(func(tx *cluster.Tx) {
+			tx.SetNode(&model.Node{Name: "a", Labels: map[string]string{"role": "edge", "other": "1"}})
+		})
+		synctest.Wait()
+		if r.snapshots.Current().Revision != revision {
+			t.Error("a label that selects nothing made a revision")
+		}
+		settings.Groups = []compile.Group{group(4)}
+		d.Configure(settings)
+		synctest.Wait()
+		if bit("a") != 4 || bit("b") != 4 {
+			t.Errorf("bits %d and %d after the group changed", bit("a"), bit("b"))
 		}
 	})
 }

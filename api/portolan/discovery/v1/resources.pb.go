@@ -191,8 +191,9 @@ const (
 	// Terminating but still serving; used only where nothing is ready.
 	EndpointState_ENDPOINT_STATE_TERMINATING EndpointState = 1
 	// Not for new connections, but still serving those that it has. Sent for UDP
-	// ports only, whose connections are in conntrack until somebody removes them:
-	// those to an endpoint that is not sent at all are removed.
+	// ports, whose connections are in conntrack until somebody removes them: those to
+	// an endpoint that is not sent at all are removed. Sent for all ports of an
+	// endpoint that has the weight 0.
 	EndpointState_ENDPOINT_STATE_DRAINING EndpointState = 2
 )
 
@@ -760,7 +761,8 @@ type Endpoint struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Address string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
 	State   EndpointState          `protobuf:"varint,2,opt,name=state,proto3,enum=portolan.discovery.v1.EndpointState" json:"state,omitempty"`
-	// Relative weight; zero means 1.
+	// Relative weight, 1 to 65535; zero means 1. One of weight 0 is in
+	// ENDPOINT_STATE_DRAINING.
 	Weight        uint32 `protobuf:"varint,3,opt,name=weight,proto3" json:"weight,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

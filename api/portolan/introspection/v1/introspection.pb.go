@@ -211,7 +211,9 @@ type NodeStatus struct {
 	SentBytes     uint64 `protobuf:"varint,15,opt,name=sent_bytes,json=sentBytes,proto3" json:"sent_bytes,omitempty"`
 	Zone          string `protobuf:"bytes,16,opt,name=zone,proto3" json:"zone,omitempty"`
 	// What the node could not do beside applying.
-	Warnings      []*v1.Warning `protobuf:"bytes,17,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	Warnings []*v1.Warning `protobuf:"bytes,17,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// What the node is told to be; absent for one that the cluster does not have.
+	Config        *NodeConfigStatus `protobuf:"bytes,18,opt,name=config,proto3" json:"config,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -365,6 +367,76 @@ func (x *NodeStatus) GetWarnings() []*v1.Warning {
 	return nil
 }
 
+func (x *NodeStatus) GetConfig() *NodeConfigStatus {
+	if x != nil {
+		return x.Config
+	}
+	return nil
+}
+
+// NodeConfigStatus is which configuration a node is told.
+type NodeConfigStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Mode  v1.ProxyMode           `protobuf:"varint,1,opt,name=mode,proto3,enum=portolan.discovery.v1.ProxyMode" json:"mode,omitempty"`
+	// The version of the NodeConfig resource: equal for equal content, on any replica.
+	Version uint64 `protobuf:"fixed64,2,opt,name=version,proto3" json:"version,omitempty"`
+	// The entry of the configuration's nodes that selects the node; empty if none does.
+	Group         string `protobuf:"bytes,3,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeConfigStatus) Reset() {
+	*x = NodeConfigStatus{}
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeConfigStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeConfigStatus) ProtoMessage() {}
+
+func (x *NodeConfigStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeConfigStatus.ProtoReflect.Descriptor instead.
+func (*NodeConfigStatus) Descriptor() ([]byte, []int) {
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *NodeConfigStatus) GetMode() v1.ProxyMode {
+	if x != nil {
+		return x.Mode
+	}
+	return v1.ProxyMode(0)
+}
+
+func (x *NodeConfigStatus) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *NodeConfigStatus) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
 type GetViewRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Empty means what a node without zone and without local endpoints holds.
@@ -377,7 +449,7 @@ type GetViewRequest struct {
 
 func (x *GetViewRequest) Reset() {
 	*x = GetViewRequest{}
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[3]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -389,7 +461,7 @@ func (x *GetViewRequest) String() string {
 func (*GetViewRequest) ProtoMessage() {}
 
 func (x *GetViewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[3]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -402,7 +474,7 @@ func (x *GetViewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetViewRequest.ProtoReflect.Descriptor instead.
 func (*GetViewRequest) Descriptor() ([]byte, []int) {
-	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{3}
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetViewRequest) GetNode() string {
@@ -431,7 +503,7 @@ type GetViewResponse struct {
 
 func (x *GetViewResponse) Reset() {
 	*x = GetViewResponse{}
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[4]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -443,7 +515,7 @@ func (x *GetViewResponse) String() string {
 func (*GetViewResponse) ProtoMessage() {}
 
 func (x *GetViewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[4]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -456,7 +528,7 @@ func (x *GetViewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetViewResponse.ProtoReflect.Descriptor instead.
 func (*GetViewResponse) Descriptor() ([]byte, []int) {
-	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{4}
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetViewResponse) GetRevision() uint64 {
@@ -502,7 +574,7 @@ type ServiceView struct {
 
 func (x *ServiceView) Reset() {
 	*x = ServiceView{}
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[5]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -514,7 +586,7 @@ func (x *ServiceView) String() string {
 func (*ServiceView) ProtoMessage() {}
 
 func (x *ServiceView) ProtoReflect() protoreflect.Message {
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[5]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -527,7 +599,7 @@ func (x *ServiceView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceView.ProtoReflect.Descriptor instead.
 func (*ServiceView) Descriptor() ([]byte, []int) {
-	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{5}
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ServiceView) GetName() string {
@@ -575,7 +647,7 @@ type PortView struct {
 
 func (x *PortView) Reset() {
 	*x = PortView{}
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[6]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -587,7 +659,7 @@ func (x *PortView) String() string {
 func (*PortView) ProtoMessage() {}
 
 func (x *PortView) ProtoReflect() protoreflect.Message {
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[6]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -600,7 +672,7 @@ func (x *PortView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortView.ProtoReflect.Descriptor instead.
 func (*PortView) Descriptor() ([]byte, []int) {
-	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{6}
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PortView) GetName() string {
@@ -649,7 +721,7 @@ type ExplainServiceRequest struct {
 
 func (x *ExplainServiceRequest) Reset() {
 	*x = ExplainServiceRequest{}
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[7]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -661,7 +733,7 @@ func (x *ExplainServiceRequest) String() string {
 func (*ExplainServiceRequest) ProtoMessage() {}
 
 func (x *ExplainServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[7]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -674,7 +746,7 @@ func (x *ExplainServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainServiceRequest.ProtoReflect.Descriptor instead.
 func (*ExplainServiceRequest) Descriptor() ([]byte, []int) {
-	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{7}
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ExplainServiceRequest) GetNode() string {
@@ -710,7 +782,7 @@ type ExplainServiceResponse struct {
 
 func (x *ExplainServiceResponse) Reset() {
 	*x = ExplainServiceResponse{}
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[8]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -722,7 +794,7 @@ func (x *ExplainServiceResponse) String() string {
 func (*ExplainServiceResponse) ProtoMessage() {}
 
 func (x *ExplainServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[8]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -735,7 +807,7 @@ func (x *ExplainServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainServiceResponse.ProtoReflect.Descriptor instead.
 func (*ExplainServiceResponse) Descriptor() ([]byte, []int) {
-	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{8}
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ExplainServiceResponse) GetDecisions() []string {
@@ -803,7 +875,7 @@ type Traffic struct {
 
 func (x *Traffic) Reset() {
 	*x = Traffic{}
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[9]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -815,7 +887,7 @@ func (x *Traffic) String() string {
 func (*Traffic) ProtoMessage() {}
 
 func (x *Traffic) ProtoReflect() protoreflect.Message {
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[9]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -828,7 +900,7 @@ func (x *Traffic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Traffic.ProtoReflect.Descriptor instead.
 func (*Traffic) Descriptor() ([]byte, []int) {
-	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{9}
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Traffic) GetFrom() string {
@@ -891,7 +963,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[10]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -903,7 +975,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[10]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -916,7 +988,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{10}
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Candidate) GetAddress() string {
@@ -983,7 +1055,7 @@ type ListProblemsRequest struct {
 
 func (x *ListProblemsRequest) Reset() {
 	*x = ListProblemsRequest{}
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[11]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -995,7 +1067,7 @@ func (x *ListProblemsRequest) String() string {
 func (*ListProblemsRequest) ProtoMessage() {}
 
 func (x *ListProblemsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[11]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1008,7 +1080,7 @@ func (x *ListProblemsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProblemsRequest.ProtoReflect.Descriptor instead.
 func (*ListProblemsRequest) Descriptor() ([]byte, []int) {
-	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{11}
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{12}
 }
 
 type ListProblemsResponse struct {
@@ -1022,7 +1094,7 @@ type ListProblemsResponse struct {
 
 func (x *ListProblemsResponse) Reset() {
 	*x = ListProblemsResponse{}
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[12]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1034,7 +1106,7 @@ func (x *ListProblemsResponse) String() string {
 func (*ListProblemsResponse) ProtoMessage() {}
 
 func (x *ListProblemsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[12]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1047,7 +1119,7 @@ func (x *ListProblemsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProblemsResponse.ProtoReflect.Descriptor instead.
 func (*ListProblemsResponse) Descriptor() ([]byte, []int) {
-	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{12}
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListProblemsResponse) GetProblems() []*Problem {
@@ -1081,7 +1153,7 @@ type Brake struct {
 
 func (x *Brake) Reset() {
 	*x = Brake{}
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[13]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1093,7 +1165,7 @@ func (x *Brake) String() string {
 func (*Brake) ProtoMessage() {}
 
 func (x *Brake) ProtoReflect() protoreflect.Message {
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[13]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1106,7 +1178,7 @@ func (x *Brake) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Brake.ProtoReflect.Descriptor instead.
 func (*Brake) Descriptor() ([]byte, []int) {
-	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{13}
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Brake) GetServices() []string {
@@ -1154,7 +1226,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[14]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1166,7 +1238,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[14]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1179,7 +1251,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{14}
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Problem) GetObject() string {
@@ -1226,7 +1298,7 @@ const file_portolan_introspection_v1_introspection_proto_rawDesc = "" +
 	"\x06states\x18\x01 \x03(\x0e2$.portolan.introspection.v1.SyncStateR\x06states\"l\n" +
 	"\x11ListNodesResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12;\n" +
-	"\x05nodes\x18\x02 \x03(\v2%.portolan.introspection.v1.NodeStatusR\x05nodes\"\xdf\x05\n" +
+	"\x05nodes\x18\x02 \x03(\v2%.portolan.introspection.v1.NodeStatusR\x05nodes\"\xa4\x06\n" +
 	"\n" +
 	"NodeStatus\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
@@ -1249,7 +1321,12 @@ const file_portolan_introspection_v1_introspection_proto_rawDesc = "" +
 	"\n" +
 	"sent_bytes\x18\x0f \x01(\x04R\tsentBytes\x12\x12\n" +
 	"\x04zone\x18\x10 \x01(\tR\x04zone\x12:\n" +
-	"\bwarnings\x18\x11 \x03(\v2\x1e.portolan.discovery.v1.WarningR\bwarnings\"@\n" +
+	"\bwarnings\x18\x11 \x03(\v2\x1e.portolan.discovery.v1.WarningR\bwarnings\x12C\n" +
+	"\x06config\x18\x12 \x01(\v2+.portolan.introspection.v1.NodeConfigStatusR\x06config\"x\n" +
+	"\x10NodeConfigStatus\x124\n" +
+	"\x04mode\x18\x01 \x01(\x0e2 .portolan.discovery.v1.ProxyModeR\x04mode\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x06R\aversion\x12\x14\n" +
+	"\x05group\x18\x03 \x01(\tR\x05group\"@\n" +
 	"\x0eGetViewRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1a\n" +
 	"\bservices\x18\x02 \x03(\tR\bservices\"\x82\x02\n" +
@@ -1342,70 +1419,74 @@ func file_portolan_introspection_v1_introspection_proto_rawDescGZIP() []byte {
 }
 
 var file_portolan_introspection_v1_introspection_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_portolan_introspection_v1_introspection_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_portolan_introspection_v1_introspection_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_portolan_introspection_v1_introspection_proto_goTypes = []any{
 	(SyncState)(0),                 // 0: portolan.introspection.v1.SyncState
 	(*ListNodesRequest)(nil),       // 1: portolan.introspection.v1.ListNodesRequest
 	(*ListNodesResponse)(nil),      // 2: portolan.introspection.v1.ListNodesResponse
 	(*NodeStatus)(nil),             // 3: portolan.introspection.v1.NodeStatus
-	(*GetViewRequest)(nil),         // 4: portolan.introspection.v1.GetViewRequest
-	(*GetViewResponse)(nil),        // 5: portolan.introspection.v1.GetViewResponse
-	(*ServiceView)(nil),            // 6: portolan.introspection.v1.ServiceView
-	(*PortView)(nil),               // 7: portolan.introspection.v1.PortView
-	(*ExplainServiceRequest)(nil),  // 8: portolan.introspection.v1.ExplainServiceRequest
-	(*ExplainServiceResponse)(nil), // 9: portolan.introspection.v1.ExplainServiceResponse
-	(*Traffic)(nil),                // 10: portolan.introspection.v1.Traffic
-	(*Candidate)(nil),              // 11: portolan.introspection.v1.Candidate
-	(*ListProblemsRequest)(nil),    // 12: portolan.introspection.v1.ListProblemsRequest
-	(*ListProblemsResponse)(nil),   // 13: portolan.introspection.v1.ListProblemsResponse
-	(*Brake)(nil),                  // 14: portolan.introspection.v1.Brake
-	(*Problem)(nil),                // 15: portolan.introspection.v1.Problem
-	(*timestamppb.Timestamp)(nil),  // 16: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 17: google.protobuf.Duration
-	(*v1.RejectedResource)(nil),    // 18: portolan.discovery.v1.RejectedResource
-	(*v1.Warning)(nil),             // 19: portolan.discovery.v1.Warning
-	(*v1.NodeConfig)(nil),          // 20: portolan.discovery.v1.NodeConfig
-	(*v1.ClusterConfig)(nil),       // 21: portolan.discovery.v1.ClusterConfig
-	(*v1.Service)(nil),             // 22: portolan.discovery.v1.Service
-	(v1.Protocol)(0),               // 23: portolan.discovery.v1.Protocol
+	(*NodeConfigStatus)(nil),       // 4: portolan.introspection.v1.NodeConfigStatus
+	(*GetViewRequest)(nil),         // 5: portolan.introspection.v1.GetViewRequest
+	(*GetViewResponse)(nil),        // 6: portolan.introspection.v1.GetViewResponse
+	(*ServiceView)(nil),            // 7: portolan.introspection.v1.ServiceView
+	(*PortView)(nil),               // 8: portolan.introspection.v1.PortView
+	(*ExplainServiceRequest)(nil),  // 9: portolan.introspection.v1.ExplainServiceRequest
+	(*ExplainServiceResponse)(nil), // 10: portolan.introspection.v1.ExplainServiceResponse
+	(*Traffic)(nil),                // 11: portolan.introspection.v1.Traffic
+	(*Candidate)(nil),              // 12: portolan.introspection.v1.Candidate
+	(*ListProblemsRequest)(nil),    // 13: portolan.introspection.v1.ListProblemsRequest
+	(*ListProblemsResponse)(nil),   // 14: portolan.introspection.v1.ListProblemsResponse
+	(*Brake)(nil),                  // 15: portolan.introspection.v1.Brake
+	(*Problem)(nil),                // 16: portolan.introspection.v1.Problem
+	(*timestamppb.Timestamp)(nil),  // 17: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 18: google.protobuf.Duration
+	(*v1.RejectedResource)(nil),    // 19: portolan.discovery.v1.RejectedResource
+	(*v1.Warning)(nil),             // 20: portolan.discovery.v1.Warning
+	(v1.ProxyMode)(0),              // 21: portolan.discovery.v1.ProxyMode
+	(*v1.NodeConfig)(nil),          // 22: portolan.discovery.v1.NodeConfig
+	(*v1.ClusterConfig)(nil),       // 23: portolan.discovery.v1.ClusterConfig
+	(*v1.Service)(nil),             // 24: portolan.discovery.v1.Service
+	(v1.Protocol)(0),               // 25: portolan.discovery.v1.Protocol
 }
 var file_portolan_introspection_v1_introspection_proto_depIdxs = []int32{
 	0,  // 0: portolan.introspection.v1.ListNodesRequest.states:type_name -> portolan.introspection.v1.SyncState
 	3,  // 1: portolan.introspection.v1.ListNodesResponse.nodes:type_name -> portolan.introspection.v1.NodeStatus
 	0,  // 2: portolan.introspection.v1.NodeStatus.state:type_name -> portolan.introspection.v1.SyncState
-	16, // 3: portolan.introspection.v1.NodeStatus.connected_at:type_name -> google.protobuf.Timestamp
-	16, // 4: portolan.introspection.v1.NodeStatus.acked_at:type_name -> google.protobuf.Timestamp
-	17, // 5: portolan.introspection.v1.NodeStatus.apply_duration:type_name -> google.protobuf.Duration
-	18, // 6: portolan.introspection.v1.NodeStatus.rejected:type_name -> portolan.discovery.v1.RejectedResource
-	19, // 7: portolan.introspection.v1.NodeStatus.warnings:type_name -> portolan.discovery.v1.Warning
-	6,  // 8: portolan.introspection.v1.GetViewResponse.services:type_name -> portolan.introspection.v1.ServiceView
-	20, // 9: portolan.introspection.v1.GetViewResponse.node_config:type_name -> portolan.discovery.v1.NodeConfig
-	21, // 10: portolan.introspection.v1.GetViewResponse.cluster_config:type_name -> portolan.discovery.v1.ClusterConfig
-	22, // 11: portolan.introspection.v1.ServiceView.service:type_name -> portolan.discovery.v1.Service
-	7,  // 12: portolan.introspection.v1.ServiceView.ports:type_name -> portolan.introspection.v1.PortView
-	23, // 13: portolan.introspection.v1.PortView.protocol:type_name -> portolan.discovery.v1.Protocol
-	6,  // 14: portolan.introspection.v1.ExplainServiceResponse.view:type_name -> portolan.introspection.v1.ServiceView
-	11, // 15: portolan.introspection.v1.ExplainServiceResponse.candidates:type_name -> portolan.introspection.v1.Candidate
-	3,  // 16: portolan.introspection.v1.ExplainServiceResponse.node:type_name -> portolan.introspection.v1.NodeStatus
-	10, // 17: portolan.introspection.v1.ExplainServiceResponse.traffic:type_name -> portolan.introspection.v1.Traffic
-	17, // 18: portolan.introspection.v1.Traffic.affinity:type_name -> google.protobuf.Duration
-	15, // 19: portolan.introspection.v1.ListProblemsResponse.problems:type_name -> portolan.introspection.v1.Problem
-	14, // 20: portolan.introspection.v1.ListProblemsResponse.brake:type_name -> portolan.introspection.v1.Brake
-	16, // 21: portolan.introspection.v1.Brake.since:type_name -> google.protobuf.Timestamp
-	16, // 22: portolan.introspection.v1.Problem.since:type_name -> google.protobuf.Timestamp
-	1,  // 23: portolan.introspection.v1.IntrospectionService.ListNodes:input_type -> portolan.introspection.v1.ListNodesRequest
-	4,  // 24: portolan.introspection.v1.IntrospectionService.GetView:input_type -> portolan.introspection.v1.GetViewRequest
-	8,  // 25: portolan.introspection.v1.IntrospectionService.ExplainService:input_type -> portolan.introspection.v1.ExplainServiceRequest
-	12, // 26: portolan.introspection.v1.IntrospectionService.ListProblems:input_type -> portolan.introspection.v1.ListProblemsRequest
-	2,  // 27: portolan.introspection.v1.IntrospectionService.ListNodes:output_type -> portolan.introspection.v1.ListNodesResponse
-	5,  // 28: portolan.introspection.v1.IntrospectionService.GetView:output_type -> portolan.introspection.v1.GetViewResponse
-	9,  // 29: portolan.introspection.v1.IntrospectionService.ExplainService:output_type -> portolan.introspection.v1.ExplainServiceResponse
-	13, // 30: portolan.introspection.v1.IntrospectionService.ListProblems:output_type -> portolan.introspection.v1.ListProblemsResponse
-	27, // [27:31] is the sub-list for method output_type
-	23, // [23:27] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	17, // 3: portolan.introspection.v1.NodeStatus.connected_at:type_name -> google.protobuf.Timestamp
+	17, // 4: portolan.introspection.v1.NodeStatus.acked_at:type_name -> google.protobuf.Timestamp
+	18, // 5: portolan.introspection.v1.NodeStatus.apply_duration:type_name -> google.protobuf.Duration
+	19, // 6: portolan.introspection.v1.NodeStatus.rejected:type_name -> portolan.discovery.v1.RejectedResource
+	20, // 7: portolan.introspection.v1.NodeStatus.warnings:type_name -> portolan.discovery.v1.Warning
+	4,  // 8: portolan.introspection.v1.NodeStatus.config:type_name -> portolan.introspection.v1.NodeConfigStatus
+	21, // 9: portolan.introspection.v1.NodeConfigStatus.mode:type_name -> portolan.discovery.v1.ProxyMode
+	7,  // 10: portolan.introspection.v1.GetViewResponse.services:type_name -> portolan.introspection.v1.ServiceView
+	22, // 11: portolan.introspection.v1.GetViewResponse.node_config:type_name -> portolan.discovery.v1.NodeConfig
+	23, // 12: portolan.introspection.v1.GetViewResponse.cluster_config:type_name -> portolan.discovery.v1.ClusterConfig
+	24, // 13: portolan.introspection.v1.ServiceView.service:type_name -> portolan.discovery.v1.Service
+	8,  // 14: portolan.introspection.v1.ServiceView.ports:type_name -> portolan.introspection.v1.PortView
+	25, // 15: portolan.introspection.v1.PortView.protocol:type_name -> portolan.discovery.v1.Protocol
+	7,  // 16: portolan.introspection.v1.ExplainServiceResponse.view:type_name -> portolan.introspection.v1.ServiceView
+	12, // 17: portolan.introspection.v1.ExplainServiceResponse.candidates:type_name -> portolan.introspection.v1.Candidate
+	3,  // 18: portolan.introspection.v1.ExplainServiceResponse.node:type_name -> portolan.introspection.v1.NodeStatus
+	11, // 19: portolan.introspection.v1.ExplainServiceResponse.traffic:type_name -> portolan.introspection.v1.Traffic
+	18, // 20: portolan.introspection.v1.Traffic.affinity:type_name -> google.protobuf.Duration
+	16, // 21: portolan.introspection.v1.ListProblemsResponse.problems:type_name -> portolan.introspection.v1.Problem
+	15, // 22: portolan.introspection.v1.ListProblemsResponse.brake:type_name -> portolan.introspection.v1.Brake
+	17, // 23: portolan.introspection.v1.Brake.since:type_name -> google.protobuf.Timestamp
+	17, // 24: portolan.introspection.v1.Problem.since:type_name -> google.protobuf.Timestamp
+	1,  // 25: portolan.introspection.v1.IntrospectionService.ListNodes:input_type -> portolan.introspection.v1.ListNodesRequest
+	5,  // 26: portolan.introspection.v1.IntrospectionService.GetView:input_type -> portolan.introspection.v1.GetViewRequest
+	9,  // 27: portolan.introspection.v1.IntrospectionService.ExplainService:input_type -> portolan.introspection.v1.ExplainServiceRequest
+	13, // 28: portolan.introspection.v1.IntrospectionService.ListProblems:input_type -> portolan.introspection.v1.ListProblemsRequest
+	2,  // 29: portolan.introspection.v1.IntrospectionService.ListNodes:output_type -> portolan.introspection.v1.ListNodesResponse
+	6,  // 30: portolan.introspection.v1.IntrospectionService.GetView:output_type -> portolan.introspection.v1.GetViewResponse
+	10, // 31: portolan.introspection.v1.IntrospectionService.ExplainService:output_type -> portolan.introspection.v1.ExplainServiceResponse
+	14, // 32: portolan.introspection.v1.IntrospectionService.ListProblems:output_type -> portolan.introspection.v1.ListProblemsResponse
+	29, // [29:33] is the sub-list for method output_type
+	25, // [25:29] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_portolan_introspection_v1_introspection_proto_init() }
@@ -1419,7 +1500,7 @@ func file_portolan_introspection_v1_introspection_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_portolan_introspection_v1_introspection_proto_rawDesc), len(file_portolan_introspection_v1_introspection_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -46,7 +46,7 @@ Needs CAP_NET_ADMIN in the network namespace. Undo with: portolan-agent cleanup`
 	flags := command.Flags()
 	flags.StringVarP(&o.manifests, "filename", "f", "", "file or directory of manifests (required)")
 	flags.StringVar(&o.node, "node", "", "name of the Node to be (required)")
-	flags.StringVar(&o.config.ProxyConfigPath, "config", "", "kube-proxy configuration file (KubeProxyConfiguration)")
+	flags.StringVar(&o.config.ProxyConfigPath, "config", "", "configuration of the node: a file of Portolan's (Configuration) or kube-proxy's (KubeProxyConfiguration)")
 	flags.StringVar(&o.config.Mode, "mode", "", "data plane, whatever the configuration says: nftables or ipvs")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "print errors only")
 	o.logging.Register(flags)

@@ -45,10 +45,11 @@ machine can reach. Elsewhere, forward a port to it or copy the command there.`,
 	return get
 }
 
-// register gives a subcommand the flags that all have.
-func (o *options) register(command *cobra.Command) {
+// register gives a subcommand the flags that all have, and formats that it has beside
+// the usual ones.
+func (o *options) register(command *cobra.Command, formats ...output.Format) {
 	o.server.Register(command.Flags())
-	o.format.Register(command)
+	o.format.Register(command, formats...)
 }
 
 // registerNode gives a subcommand about a view the flag that says whose.

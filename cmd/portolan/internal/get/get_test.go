@@ -21,7 +21,8 @@ func answers() *asktest.Answers {
 	return &asktest.Answers{
 		Nodes: &introspectionv1.ListNodesResponse{Revision: 41, Nodes: []*introspectionv1.NodeStatus{
 			{Node: "node-a", Zone: "zone-a", State: introspectionv1.SyncState_SYNC_STATE_SYNCED, AckedRevision: 41, AckedAt: ago(12 * time.Second),
-				Warnings:      []*discoveryv1.Warning{{Name: &discoveryv1.ResourceName{Name: "demo/web"}, Reason: "FailedToStartServiceHealthcheck", Message: "port 32000: in use"}, {}},
+				Warnings: []*discoveryv1.Warning{{Name: &discoveryv1.ResourceName{Name: "demo/web"}, Reason: "FailedToStartServiceHealthcheck", Message: "port 32000: in use"}, {}},
+				Config:   &introspectionv1.NodeConfigStatus{Mode: discoveryv1.ProxyMode_PROXY_MODE_IPVS, Version: 0x1a2b3c4d5e6f7081, Group: "edge"}, Peer: "10.0.0.1:4321",
 				ApplyDuration: durationpb.New(3100 * time.Microsecond), SentResources: 57, SentBytes: 14_210, AgentVersion: "v1.0.0"},
 			{Node: "node-b", Zone: "zone-b", State: introspectionv1.SyncState_SYNC_STATE_CONNECTING, AgentVersion: "v1.0.0"},
 			{Node: "node-c", State: introspectionv1.SyncState_SYNC_STATE_REJECTED, AckedRevision: 40, AckedAt: ago(3 * time.Hour),
@@ -66,10 +67,18 @@ func equal(t *testing.T, got, want string) {
 func TestNodesShowWhoHasAppliedWhat(t *testing.T) {
 	out, _ := run(t, answers(), "nodes")
 	equal(t, out, `
-NODE     ZONE     STATE        REVISION   APPLIED   TOOK    SENT           VERSION   ERROR                                   WARNING
-node-a   zone-a   Synced       41/41      12s       3.1ms   57 (14.2 kB)   v1.0.0    -                                       FailedToStartServiceHealthcheck: demo/web: port 32000: in use (and 1 more)
-node-b   zone-b   Connecting   0/41       -         -       0 (0 B)        v1.0.0    -                                       -
-node-c   -        Rejected     40/41      3h        1ms     0 (0 B)        v0.9.0    demo/web: too many ports (and 1 more)   -
+NODE     ZONE     MODE   CONFIG     STATE        REVISION   APPLIED   TOOK    SENT           VERSION   ERROR                                   WARNING
+node-a   zone-a   ipvs   1a2b3c4d   Synced       41/41      12s       3.1ms   57 (14.2 kB)   v1.0.0    -                                       FailedToStartServiceHealthcheck: demo/web: port 32000: in use (and 1 more)
+node-b   zone-b   -      -          Connecting   0/41       -         -       0 (0 B)        v1.0.0    -                                       -
+node-c   -        -      -          Rejected     40/41      3h        1ms     0 (0 B)        v0.9.0    demo/web: too many ports (and 1 more)   -
+`)
+}
+
+func TestWideNodesShowWhichConfigurationAndFromWhere(t *testing.T) {
+	out, _ := run(t, answers(), "nodes", "node-a", "-o", "wide")
+	equal(t, out, `
+NODE     ZONE     MODE   CONFIG     STATE    REVISION   APPLIED   TOOK    SENT           VERSION   GROUP   ADDRESS         ERROR   WARNING
+node-a   zone-a   ipvs   1a2b3c4d   Synced   41/41      12s       3.1ms   57 (14.2 kB)   v1.0.0    edge    10.0.0.1:4321   -       FailedToStartServiceHealthcheck: demo/web: port 32000: in use (and 1 more)
 `)
 }
 

@@ -16,7 +16,11 @@ import (
 	"github.com/portolan-net/portolan/cmd/portolan/internal/output"
 )
 
-var nodesHeading = []string{"NODE", "ZONE", "STATE", "REVISION", "APPLIED", "TOOK", "SENT", "VERSION", "ERROR"}
+// The columns of nodes. Those of -o wide come before the error, which may be long.
+var (
+	nodesHeading = []string{"NODE", "ZONE", "MODE", "CONFIG", "STATE", "REVISION", "APPLIED", "TOOK", "SENT", "VERSION"}
+	wideHeading  = []string{"GROUP", "ADDRESS"}
+)
 
 func nodesCommand(now func() time.Time) *cobra.Command {
 	o := options{now: now}
@@ -26,6 +30,8 @@ func nodesCommand(now func() time.Time) *cobra.Command {
 		Short:   "List which revision each node has applied",
 		Long: `List the nodes that are or were connected, and which revision each has applied.
 
+  MODE      the data plane that it is told to use
+  CONFIG    which configuration it is told: equal for equal ones, new when it changes
   STATE     Synced: its kernel holds the current revision. Pending: a change is on
             its way. Rejected: it could not use all of it, see ERROR. Diverged: it
             holds something else and is being repaired. Connecting: it has not
@@ -34,14 +40,17 @@ func nodesCommand(now func() time.Time) *cobra.Command {
   APPLIED   how long ago its kernel took the last change, and TOOK how long that took
   SENT      resources and bytes sent since it connected
   ERROR     why it did not apply what it was sent, or why it is not connected
+  GROUP     with -o wide: the entry of the configuration's nodes that selects it
+  ADDRESS   with -o wide: where it connects from
   WARNING   what it could not do though it applies, such as listen on a port; shown
             if there is any`,
 		Example: `  portolan get nodes
+  portolan get nodes -o wide
   portolan get nodes node-a node-b -o json`,
 		RunE: o.nodes,
 	}
 	command.ValidArgsFunction = o.server.CompleteNodes
-	o.register(command)
+	o.register(command, output.Wide)
 	return command
 }
 
@@ -55,12 +64,24 @@ func (o *options) nodes(command *cobra.Command, names []string) error {
 	if err := keep(response, names); err != nil {
 		return err
 	}
-	rows := make([][]string, len(response.GetNodes()))
-	for i, node := range response.GetNodes() {
-		rows[i] = nodeRow(node, response.GetRevision(), o.now())
-	}
-	heading, rows := withWarnings(response.GetNodes(), nodesHeading, rows)
+	heading, rows := o.nodesTable(response)
+	heading, rows = withWarnings(response.GetNodes(), heading, rows)
 	return o.print(command, response, heading, rows, "no node has connected yet")
+}
+
+func (o *options) nodesTable(response *introspectionv1.ListNodesResponse) (heading []string, rows [][]string) {
+	heading = slices.Clip(nodesHeading)
+	if o.format == output.Wide {
+		heading = append(heading, wideHeading...)
+	}
+	for _, node := range response.GetNodes() {
+		row := nodeRow(node, response.GetRevision(), o.now())
+		if o.format == output.Wide {
+			row = append(row, node.GetConfig().GetGroup(), node.GetPeer())
+		}
+		rows = append(rows, append(row, output.Trouble(node)))
+	}
+	return append(heading, "ERROR"), rows
 }
 
 // withWarnings adds a column for what nodes warn of, if one does.
@@ -100,9 +121,9 @@ func nodeRow(node *introspectionv1.NodeStatus, current uint64, now time.Time) []
 		applied, took = output.Age(now.Sub(node.GetAckedAt().AsTime())), output.Took(node.GetApplyDuration().AsDuration())
 	}
 	return []string{
-		node.GetNode(), node.GetZone(), output.State(node.GetState()),
+		node.GetNode(), node.GetZone(), output.Mode(node.GetConfig()), output.Version(node.GetConfig()), output.State(node.GetState()),
 		fmt.Sprintf("%d/%d", node.GetAckedRevision(), current), applied, took,
 		fmt.Sprintf("%d (%s)", node.GetSentResources(), output.Bytes(node.GetSentBytes())),
-		node.GetAgentVersion(), output.Trouble(node),
+		node.GetAgentVersion(),
 	}
 }

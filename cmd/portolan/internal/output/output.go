@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -16,7 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Format is the value of -o; it is a pflag.Value.
+// Format is the value of -o.
 type Format string
 
 // The formats.
@@ -24,38 +25,79 @@ const (
 	Table Format = "table"
 	JSON  Format = "json"
 	YAML  Format = "yaml"
+	// Wide is a table with more columns, of commands that have them.
+	Wide Format = "wide"
 )
 
-// Register adds -o to a command.
-func (f *Format) Register(command *cobra.Command) {
+// Register adds -o to a command, with the formats that it has beside the usual ones.
+func (f *Format) Register(command *cobra.Command, more ...Format) {
 	*f = Table
-	command.Flags().VarP(f, "output", "o", "how to print: table, json or yaml")
-	_ = command.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{string(Table), string(JSON), string(YAML)}, cobra.ShellCompDirectiveNoFileComp))
+	choice := &choice{Format: f, from: append([]Format{Table, JSON, YAML}, more...)}
+	command.Flags().VarP(choice, "output", "o", "how to print: "+choice.names())
+	var completions []string
+	for _, format := range choice.from {
+		completions = append(completions, string(format))
+	}
+	_ = command.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(completions, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// choice is a Format as a flag; it is a pflag.Value.
+type choice struct {
+	*Format
+	from []Format
 }
 
 // String implements pflag.Value.
-func (f *Format) String() string { return string(*f) }
+func (c *choice) String() string {
+	if c.Format == nil {
+		return ""
+	}
+	return string(*c.Format)
+}
 
 // Type implements pflag.Value.
-func (f *Format) Type() string { return "format" }
+func (c *choice) Type() string { return "format" }
 
 // Set implements pflag.Value.
-func (f *Format) Set(text string) error {
-	switch format := Format(text); format {
-	case Table, JSON, YAML:
-		*f = format
-		return nil
-	default:
-		return fmt.Errorf("expected table, json or yaml")
+func (c *choice) Set(text string) error {
+	if !slices.Contains(c.from, Format(text)) {
+		return fmt.Errorf("expected %s", c.names())
 	}
+	*c.Format = Format(text)
+	return nil
+}
+
+// names lists the formats: "table, json or yaml".
+func (c *choice) names() string {
+	var names strings.Builder
+	for i, format := range c.from {
+		switch i {
+		case 0:
+		case len(c.from) - 1:
+			names.WriteString(" or ")
+		default:
+			names.WriteString(", ")
+		}
+		names.WriteString(string(format))
+	}
+	return names.String()
 }
 
 // Print writes the message as JSON or YAML, or as the table that is given.
 func (f *Format) Print(w io.Writer, message proto.Message, table func(io.Writer) error) error {
-	if *f == Table {
+	if *f == Table || *f == Wide {
 		return table(w)
 	}
-	text, err := encode(message)
+	text, err := protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(message)
+	if err != nil {
+		return fmt.Errorf("as JSON: %w", err)
+	}
+	return f.PrintJSON(w, text)
+}
+
+// PrintJSON writes JSON as JSON or YAML.
+func (f *Format) PrintJSON(w io.Writer, text []byte) error {
+	text, err := layOut(text)
 	if err != nil {
 		return err
 	}
@@ -68,13 +110,8 @@ func (f *Format) Print(w io.Writer, message proto.Message, table func(io.Writer)
 	return err
 }
 
-// encode returns indented JSON. protojson varies its white space at random, so it
-// is laid out again.
-func encode(message proto.Message) ([]byte, error) {
-	text, err := protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(message)
-	if err != nil {
-		return nil, fmt.Errorf("as JSON: %w", err)
-	}
+// layOut returns indented JSON. protojson varies its white space at random.
+func layOut(text []byte) ([]byte, error) {
 	var laidOut bytes.Buffer
 	if err := json.Indent(&laidOut, text, "", "  "); err != nil {
 		return nil, fmt.Errorf("as JSON: %w", err)

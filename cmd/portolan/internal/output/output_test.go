@@ -3,10 +3,12 @@ package output
 import (
 	"bytes"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
 
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
 )
@@ -64,8 +66,23 @@ func TestFormats(t *testing.T) {
 			t.Errorf("%s: %s", format, diff)
 		}
 	}
-	format := Table
-	if err := format.Set("wide"); err == nil || format != Table {
-		t.Errorf("Set(wide) = %v, format %s", err, format)
+}
+
+func TestACommandTakesTheFormatsThatItHas(t *testing.T) {
+	for _, test := range []struct {
+		more []Format
+		set  string
+		want string
+	}{
+		{nil, "yaml", ""}, {nil, "wide", "expected table, json or yaml"},
+		{[]Format{Wide}, "wide", ""}, {[]Format{Wide}, "xml", "expected table, json, yaml or wide"},
+	} {
+		var format Format
+		command := &cobra.Command{Use: "x", Run: func(*cobra.Command, []string) {}}
+		format.Register(command, test.more...)
+		err := command.Flags().Set("output", test.set)
+		if test.want == "" && (err != nil || string(format) != test.set) || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want) || format != Table) {
+			t.Errorf("-o %s: %v, format %s; want %q", test.set, err, format, test.want)
+		}
 	}
 }

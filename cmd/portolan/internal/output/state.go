@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
 )
 
@@ -11,6 +12,23 @@ import (
 func State(state introspectionv1.SyncState) string {
 	word := strings.ToLower(strings.TrimPrefix(state.String(), "SYNC_STATE_"))
 	return strings.ToUpper(word[:1]) + word[1:]
+}
+
+// Mode returns the data plane that a node is told to use, empty if it is told nothing.
+func Mode(config *introspectionv1.NodeConfigStatus) string {
+	if config.GetMode() == discoveryv1.ProxyMode_PROXY_MODE_UNSPECIFIED {
+		return ""
+	}
+	return strings.ToLower(strings.TrimPrefix(config.GetMode().String(), "PROXY_MODE_"))
+}
+
+// Version returns the beginning of a configuration's version, as git shortens commits:
+// enough to see whether two are the same.
+func Version(config *introspectionv1.NodeConfigStatus) string {
+	if config == nil {
+		return ""
+	}
+	return fmt.Sprintf("%016x", config.GetVersion())[:8]
 }
 
 // Warning returns what a node could not do beside applying in one line, empty if

@@ -5,6 +5,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/portolan-net/portolan/cmd/portolan/internal/apply"
+	"github.com/portolan-net/portolan/cmd/portolan/internal/config"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/demo"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/explain"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/get"
@@ -21,6 +22,6 @@ func Command() *cobra.Command {
   portolan get nodes
   portolan explain demo/web --node node-a`,
 	}
-	command.AddCommand(apply.Command(), get.Command(), explain.Command(), release.Command(), demo.Command())
+	command.AddCommand(apply.Command(), get.Command(), explain.Command(), release.Command(), config.Command(), demo.Command())
 	return command
 }

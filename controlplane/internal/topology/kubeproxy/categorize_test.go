@@ -1,5 +1,6 @@
 // Package kubeproxy compares with kube-proxy's own code: package topology with its
-// choice of endpoints, the list of metrics that the agent holds to with its metrics.
+// choice of endpoints, the list of metrics that the agent holds to with its metrics, and
+// the flags that are imported with its flags.
 package kubeproxy
 
 import (

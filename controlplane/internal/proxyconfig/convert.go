@@ -1,0 +1,106 @@
+package proxyconfig
+
+import (
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/portolan-net/portolan/api/config/v1alpha1"
+)
+
+// convert returns what a file comes to, but for the primary family. Zero values that
+// stand for kube-proxy's defaults are left out, since ours are the same.
+func convert(in *file) v1alpha1.Configuration {
+	out := v1alpha1.Configuration{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.Kind}
+	out.Mode = v1alpha1.Mode(in.Mode)
+	if out.Mode == iptables {
+		out.Mode = v1alpha1.ModeNFTables
+	}
+	if len(in.NodePortAddresses) > 0 {
+		out.NodePortAddresses = in.NodePortAddresses
+	}
+	if refusesLocalhost(in) {
+		out.LocalhostNodePorts = in.IPTables.LocalhostNodePorts
+	}
+	out.DetectLocal = detectLocal(in)
+	out.Masquerade, out.Sync = perMode(in)
+	out.IPVS = ipvs(in)
+	out.Conntrack = conntrack(in)
+	if allowed, set := in.FeatureGates[externalIPsGate]; set {
+		out.AllowExternalIPs = &allowed
+	}
+	return out
+}
+
+// iptables is the mode that we have not: nftables does what it does.
+const iptables = "iptables"
+
+func detectLocal(in *file) v1alpha1.DetectLocal {
+	out := v1alpha1.DetectLocal{Mode: v1alpha1.DetectLocalMode(in.DetectLocalMode)}
+	switch out.Mode {
+	case "", v1alpha1.DetectClusterCIDR:
+		out.Mode = v1alpha1.DetectClusterCIDR
+		if in.ClusterCIDR != "" {
+			out.ClusterCIDRs = strings.Split(in.ClusterCIDR, ",")
+		}
+	case v1alpha1.DetectBridgeInterface:
+		out.Interface = in.DetectLocal.BridgeInterface
+	case v1alpha1.DetectInterfaceNamePrefix:
+		out.Interface = in.DetectLocal.InterfaceNamePrefix
+	default: // Needs nothing, or is refused later.
+	}
+	return out
+}
+
+// perMode returns what each mode of kube-proxy's has fields of its own for. In mode ipvs
+// it masquerades through iptables, and so by its fields.
+func perMode(in *file) (v1alpha1.Masquerade, v1alpha1.Sync) {
+	if inIPVS(in) {
+		return v1alpha1.Masquerade{All: ifTrue(in.IPTables.MasqueradeAll), Bit: in.IPTables.MasqueradeBit},
+			v1alpha1.Sync{Period: ifSet(in.IPVS.SyncPeriod), MinPeriod: ifSet(in.IPVS.MinSyncPeriod)}
+	}
+	return v1alpha1.Masquerade{All: ifTrue(in.NFTables.MasqueradeAll), Bit: in.NFTables.MasqueradeBit},
+		v1alpha1.Sync{Period: ifSet(in.NFTables.SyncPeriod), MinPeriod: ifSet(in.NFTables.MinSyncPeriod)}
+}
+
+func ipvs(in *file) v1alpha1.IPVS {
+	out := v1alpha1.IPVS{
+		Scheduler: in.IPVS.Scheduler, StrictARP: ifTrue(in.IPVS.StrictARP),
+		TCPTimeout: ifSet(in.IPVS.TCPTimeout), TCPFinTimeout: ifSet(in.IPVS.TCPFinTimeout), UDPTimeout: ifSet(in.IPVS.UDPTimeout),
+	}
+	if len(in.IPVS.ExcludeCIDRs) > 0 {
+		out.ExcludeCIDRs = in.IPVS.ExcludeCIDRs
+	}
+	return out
+}
+
+func conntrack(in *file) v1alpha1.Conntrack {
+	c := &in.Conntrack
+	return v1alpha1.Conntrack{
+		MaxPerCore: c.MaxPerCore, Min: c.Min, TCPBeLiberal: ifTrue(c.TCPBeLiberal),
+		TCPEstablishedTimeout: present(c.TCPEstablishedTimeout), TCPCloseWaitTimeout: present(c.TCPCloseWaitTimeout),
+		UDPTimeout: ifSet(c.UDPTimeout), UDPStreamTimeout: ifSet(c.UDPStreamTimeout),
+	}
+}
+
+func ifTrue(b bool) *bool {
+	if !b {
+		return nil
+	}
+	return &b
+}
+
+func ifSet(d metav1.Duration) *v1alpha1.Duration {
+	if d.Duration == 0 {
+		return nil
+	}
+	return present(&d)
+}
+
+func present(d *metav1.Duration) *v1alpha1.Duration {
+	if d == nil {
+		return nil
+	}
+	out := v1alpha1.Duration(d.Duration)
+	return &out
+}
