@@ -90,6 +90,14 @@ func full(t testing.TB) *State {
 	return s
 }
 
+// ipvsConfig is that of a node in IPVS mode.
+func ipvsConfig(change func(*discoveryv1.Ipvs)) *discoveryv1.Resource {
+	return nodeConfig(func(c *discoveryv1.NodeConfig) {
+		c.Mode, c.Ipvs = discoveryv1.ProxyMode_PROXY_MODE_IPVS, &discoveryv1.Ipvs{}
+		change(c.Ipvs)
+	})
+}
+
 func TestWhatCannotBeUsedIsRejectedByNameAndTheLastGoodStateStays(t *testing.T) {
 	endpoint := func(address string) *discoveryv1.Resource { return endpointSet("demo/web-1", "demo/web", address) }
 	tests := map[string]struct {
@@ -119,7 +127,8 @@ func TestWhatCannotBeUsedIsRejectedByNameAndTheLastGoodStateStays(t *testing.T) 
 		"endpoint that is no IP":     {endpoint("web.example"), `groups[0].endpoints[0].address "web.example": expected an IP address`},
 		"local endpoint of the sort": {localEndpoints("224.0.0.1"), "local[0].endpoints[0].address 224.0.0.1: "},
 		"mark bit out of range":      {nodeConfig(func(c *discoveryv1.NodeConfig) { c.MasqueradeBit = 32 }), "masquerade_bit 32: expected 0 to 31"},
-		"mode that is not built in":  {nodeConfig(func(c *discoveryv1.NodeConfig) { c.Mode = discoveryv1.ProxyMode_PROXY_MODE_IPVS }), "mode IPVS: "},
+		"part of a second":           {ipvsConfig(func(c *discoveryv1.Ipvs) { c.TcpTimeout = durationpb.New(1500 * time.Millisecond) }), "ipvs.tcp_timeout 1.5s: expected whole seconds"},
+		"malformed excluded range":   {ipvsConfig(func(c *discoveryv1.Ipvs) { c.ExcludeCidrs = []string{"10.0.0.1"} }), `ipvs.exclude_cidrs[0] "10.0.0.1": expected a CIDR`},
 		"malformed node-port range":  {nodeConfig(func(c *discoveryv1.NodeConfig) { c.NodePortAddresses = []string{"eth0"} }), `node_port_addresses[0] "eth0": expected a CIDR`},
 		"malformed service CIDR":     {clusterConfig("10.96.0.0"), `service_cidrs[0] "10.96.0.0": expected a CIDR`},
 		"kind of the future":         {&discoveryv1.Resource{Name: "x"}, "kind of resource is not known to this agent"},
