@@ -239,8 +239,11 @@ func (p *Plane) prepare(tx *transaction, settings dataplane.Settings) (l *loaded
 	if err := p.addAnchor(tx); err != nil {
 		return nil, false, err
 	}
-	if has && !p.distrusted && p.adopt(l, settings) {
-		return l, true, nil
+	if has && !p.distrusted {
+		if stale, ok := p.compareSkeleton(l, settings); ok {
+			l.rewrite(tx.library(), stale)
+			return l, true, nil
+		}
 	}
 	if has {
 		tx.library().DelTable(p.family.table())
@@ -299,31 +302,56 @@ func picked(verdict []byte) int {
 // adopt tells whether the family's table has the skeleton that the settings ask
 // for, and learns which chains it has.
 func (p *Plane) adopt(l *loaded, settings dataplane.Settings) bool {
+	stale, ok := p.compareSkeleton(l, settings)
+	return ok && len(stale) == 0
+}
+
+// compareSkeleton tells whether the family's table has the sets and chains of the skeleton
+// that the settings ask for, and returns the chains whose rules are others, which is so
+// after the settings have changed. It learns which chains there are.
+func (p *Plane) compareSkeleton(l *loaded, settings dataplane.Settings) (stale []chainSpec, ok bool) {
 	sets, err := p.conn.GetSets(l.family.table())
 	if err != nil || len(sets) != len(l.sets) {
-		return false
+		return nil, false
 	}
 	for _, set := range sets {
 		spec, ok := l.family.specs[set.Name]
 		if !ok || set.Comment != spec.commentFor(settings) {
-			return false
+			return nil, false
 		}
 	}
-	return p.hasChains(tableName, l.family.skeleton(settings), l.learn)
+	return p.compareChains(tableName, l.family.skeleton(settings), l.learn)
+}
+
+// rewrite queues other rules for chains that stay. The kernel reads which rules a packet
+// meets once for each hook, so each sees the old or the new ones. Were the table made anew,
+// a packet could meet its new chains before, and its old maps after the commit.
+func (l *loaded) rewrite(conn *nftables.Conn, stale []chainSpec) {
+	for _, spec := range stale {
+		conn.FlushChain(&nftables.Chain{Name: spec.name, Table: l.family.table()})
+		addRules(conn, l.family.table(), spec)
+	}
 }
 
 // hasChains tells whether a table is in force and has the chains as we make them, and
 // besides them such only as more tells how we make.
 func (p *Plane) hasChains(table string, specs []chainSpec, more func(name string) (chainSpec, bool)) bool {
+	stale, ok := p.compareChains(table, specs, more)
+	return ok && len(stale) == 0
+}
+
+// compareChains is hasChains but for the rules in the chains: it returns those whose rules
+// are others.
+func (p *Plane) compareChains(table string, specs []chainSpec, more func(name string) (chainSpec, bool)) (stale []chainSpec, ok bool) {
 	tables, err := p.conn.ListTablesOfFamily(p.family.number)
 	if err != nil || !slices.ContainsFunc(tables, func(t *nftables.Table) bool {
 		return t.Name == table && t.Flags&nftables.TableFlagDormant == 0
 	}) {
-		return false
+		return nil, false
 	}
 	chains, err := p.conn.ListChainsOfTableFamily(p.family.number)
 	if err != nil {
-		return false
+		return nil, false
 	}
 	wanted := map[string]chainSpec{}
 	for _, spec := range specs {
@@ -338,12 +366,16 @@ func (p *Plane) hasChains(table string, specs []chainSpec, more func(name string
 			spec, ok = more(chain.Name)
 		}
 		rules, err := p.conn.GetRules(&nftables.Table{Family: p.family.number, Name: table}, chain)
-		if err != nil || !ok || !spec.hooked(chain) || !areMarked(rules, marksOf(p.family.number, spec.rules)) {
-			return false
+		if err != nil || !ok || !spec.hooked(chain) {
+			return nil, false
+		}
+		if !areMarked(rules, marksOf(p.family.number, spec.rules)) {
+			spec.name = chain.Name
+			stale = append(stale, spec)
 		}
 		delete(wanted, chain.Name)
 	}
-	return len(wanted) == 0
+	return stale, len(wanted) == 0
 }
 
 // hooked tells whether a chain that exists is where the spec has it.

@@ -96,10 +96,10 @@ func concat(types []nftables.SetDatatype) nftables.SetDatatype {
 }
 
 // commentFor returns the comment that the set has in the skeleton of the settings. That
-// of one of them names the skeleton.
+// of one of them names the layout.
 func (s setSpec) commentFor(settings dataplane.Settings) string {
 	if s.name == clusterIPs {
-		return s.comment + "; " + fingerprint(settings)
+		return s.comment + "; " + layoutName(settings)
 	}
 	return s.comment
 }

@@ -2,7 +2,6 @@ package nftables
 
 import (
 	"fmt"
-	"hash/fnv"
 	"net/netip"
 	"time"
 
@@ -274,10 +273,17 @@ func (f *family) affinityRules(timeout time.Duration, memory, valid string) [][]
 	}
 }
 
-// fingerprint identifies the skeleton that settings give, so that an agent knows
-// whether it can keep one that it finds.
+// layoutName identifies the chains and sets that settings give, whatever rules are in them, so
+// that an agent knows whether it can go on with those that it finds.
+func layoutName(settings dataplane.Settings) string {
+	beside := ""
+	if settings.IPVS != nil {
+		beside = " beside IPVS"
+	}
+	return fmt.Sprintf("layout %d%s", layoutVersion, beside)
+}
+
+// fingerprint identifies the skeleton that settings give, rules included.
 func fingerprint(settings dataplane.Settings) string {
-	h := fnv.New64a()
-	fmt.Fprint(h, layoutVersion, settings.Detect, settings.DetectCIDRs, settings.DetectInterface, settings.MasqueradeAll, settings.MasqueradeBit, settings.TCPBeLiberal, settings.IPVS != nil)
-	return fmt.Sprintf("layout %016x", h.Sum64())
+	return fmt.Sprint(layoutName(settings), settings.Detect, settings.DetectCIDRs, settings.DetectInterface, settings.MasqueradeAll, settings.MasqueradeBit, settings.TCPBeLiberal)
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os/exec"
+	"regexp"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/portolan-net/portolan/agent/internal/dataplane"
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 	"github.com/portolan-net/portolan/agent/internal/state"
 )
@@ -198,6 +201,55 @@ func clusterView(serving []*backend) ruleset.View {
 		Service: &state.Service{Name: "demo/web", ClusterIPs: addrs("10.96.0.1"), Ports: []state.Port{{Protocol: state.TCP, Port: 80}}},
 		Sets:    []*state.EndpointSet{{Name: "demo/web-1", Service: "demo/web", Groups: []state.Group{group}}},
 	}
+}
+
+// TestNoConnectionIsLostWhileTheSettingsChange: other rules come into the chains that there
+// are, and what is remembered of clients stays.
+func TestNoConnectionIsLostWhileTheSettingsChange(t *testing.T) {
+	both, table := open(t), ruleset.NewTable()
+	backends := serveBackends(t, 10)
+	update(table, clusterView(backends))
+	replace := func(settings dataplane.Settings) {
+		if err := both.Replace(context.Background(), settings, table); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replace(testSettings)
+	handles := chainHandles(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	c := startClients(ctx, 4)
+	changes := 0
+	for ; ctx.Err() == nil; changes++ {
+		settings := testSettings
+		settings.MasqueradeAll, settings.TCPBeLiberal = changes%2 == 0, changes%3 == 0
+		replace(settings)
+	}
+	c.wait(t)
+	t.Logf("%d connections during %d changes of the settings", c.made.Load(), changes)
+	if now := chainHandles(t); len(now) == 0 || !slices.Equal(now, handles) {
+		t.Errorf("chains were made anew: %v, were %v", now, handles)
+	}
+	replace(testSettings)
+	again := openPlanes(t)
+	if err := again.each(func(p *Plane) error {
+		if !p.Adopt(context.Background(), testSettings, table) {
+			return fmt.Errorf("the rules of %s are not those of the settings", p.Family())
+		}
+		return p.Close()
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+// chainHandles returns our chains with the kernel's numbers of them, as nft prints them.
+func chainHandles(t *testing.T) []string {
+	t.Helper()
+	listing, err := exec.Command("nft", "--handle", "list", "table", "ip", tableName).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return regexp.MustCompile(`chain \S+ { # handle \d+`).FindAllString(string(listing), -1)
 }
 
 // TestNoConnectionIsLostWhileTheRulesAreReplaced replaces everything again and
