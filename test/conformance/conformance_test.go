@@ -122,6 +122,10 @@ func (w *world) enter(t *testing.T, before, step *scenario.Step) {
 	w.proxy.enforce(t, step)
 	witnesses.inForce()
 	for _, failure := range witnesses.finish() {
+		if nature, differs := differsOnTheWay(failure); differs {
+			t.Logf("differs in %s mode: %s\n%s", mode, nature, failure)
+			continue
+		}
 		t.Errorf("on the way to step %d: %s", step.Number, failure)
 	}
 }
@@ -172,7 +176,12 @@ func (w *world) probe(t *testing.T, s *scenario.Scenario, step *scenario.Step) {
 		t.Run(probeName(s, step, p.Rules, p.Text), func(t *testing.T) {
 			complaints := append(w.againstModel(step, p), w.againstPackets(p, outcomes[i], sightings)...)
 			reason, known := knownFailures[s.Name+": "+p.Text]
+			nature, differs := differences()[fmt.Sprintf("%s %d: %s", s.Name, step.Number, p.Text)]
 			switch {
+			case differs && len(complaints) == 0:
+				t.Errorf("it differs in %s mode (%s), and does not: strike it from the list", mode, nature)
+			case differs:
+				t.Logf("differs in %s mode: %s\n%s", mode, nature, strings.Join(complaints, "\n"))
 			case known && len(complaints) == 0:
 				t.Errorf("it was known to fail (%s), and does not: strike it from the list", reason)
 			case known:
