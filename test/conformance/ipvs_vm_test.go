@@ -64,7 +64,7 @@ func (c cluster) step(t *testing.T) *scenario.Step {
 			fmt.Fprintf(&b, "- {addresses: [%s]}\n", e.address)
 		}
 	}
-	b.WriteString("-- probes --\n")
+	b.WriteString("-- probes --\nS1 pod pc1 -> tcp " + clusterIP + ":80 = refused\n") // Not sent: a scenario must have one.
 	directory := t.TempDir()
 	for _, name := range []string{"cluster.yaml", "proxy.yaml"} {
 		content, err := os.ReadFile(filepath.Join("scenarios", name))
@@ -183,6 +183,11 @@ func TestEverySchedulerSharesConnectionsAsItPromises(t *testing.T) {
 	one := func(counts map[string]int) bool { return len(counts) == 1 }
 	spread := func(counts map[string]int) bool { return len(counts) == 4 }
 	const weights = "10.244.1.21=3"
+	const roomy = "10.244.1.21=100,10.244.1.22=100,10.244.2.31=100,10.244.3.41=100"
+	const narrow = "10.244.1.21=10,10.244.1.22=10,10.244.2.31=10,10.244.3.41=10"
+	full := func(counts map[string]int) bool { // 24 of 10 each
+		return len(counts) == 3 && slices.Max(slices.Collect(maps.Values(counts))) <= 11
+	}
 	for _, row := range []struct {
 		scheduler, weights string
 		want               func(map[string]int) bool
@@ -196,11 +201,11 @@ func TestEverySchedulerSharesConnectionsAsItPromises(t *testing.T) {
 		{"nq", weights, nearlyByWeight, "shares by weight of connections that stay"},
 		{"sh", "", one, "one endpoint for a client"},
 		{"dh", "", one, "one endpoint for a destination"},
-		{"lblc", "", one, "one endpoint for a destination while it is not overloaded"},
-		{"lblcr", "", one, "few endpoints for a destination"},
+		{"lblc", roomy, one, "one endpoint for a destination, until it has more connections than its weight"},
+		{"lblcr", roomy, one, "one endpoint for a destination, and more when it has more connections than its weight"},
 		{"mh", "", spread, "an endpoint for a client's address and port"},
 		{"fo", weights, func(c map[string]int) bool { return c["pe1"] == 24 }, "the endpoint of the largest weight"},
-		{"ovf", "10.244.1.21=5", func(c map[string]int) bool { return c["pe1"] >= 5 && c["pe1"] <= 24 && len(c) >= 1 }, "the endpoint of the largest weight until it has so many"},
+		{"ovf", narrow, full, "the endpoint of the largest weight that has fewer connections than that"},
 	} {
 		s.is(cluster{mode: "ipvs", scheduler: row.scheduler, weights: row.weights, endpoints: everybody()})
 		held := s.hold("pc1", clusterIP+":80", 24)

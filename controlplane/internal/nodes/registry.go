@@ -46,6 +46,8 @@ type record struct {
 	status Status
 	// owner is the connection that may report; nil if there is none.
 	owner *Connection
+	// refused is the instance whose stream was refused last.
+	refused string
 	// element is the record's place in gone; nil while connected.
 	element *list.Element
 }
@@ -83,6 +85,10 @@ func (r *Registry) Connect(peer Peer) *Connection {
 		Rejected: old.Rejected, Warnings: old.Warnings,
 		Refused: old.Refused, RefusedAt: old.RefusedAt,
 	}
+	if at.refused == peer.Instance {
+		// It was this agent's own, for example before the control plane was ready.
+		at.status.Refused, at.status.RefusedAt = "", time.Time{}
+	}
 	at.owner = &Connection{registry: r, record: at, started: old.Instance != peer.Instance || old.ConnectedAt.IsZero()}
 	return at.owner
 }
@@ -98,6 +104,7 @@ func (r *Registry) Refused(peer Peer, reason string) {
 		at = &record{status: Status{Peer: peer}}
 		r.byName[peer.Node] = at
 	}
+	at.refused = peer.Instance
 	at.status.Refused, at.status.RefusedAt = bounded(reason), r.cfg.Now()
 	if at.status.Connected {
 		return

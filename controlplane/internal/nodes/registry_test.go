@@ -238,3 +238,16 @@ func TestARefusedStreamIsToldOfItsNode(t *testing.T) {
 		t.Errorf("%d nodes are remembered", len(all))
 	}
 }
+
+// TestWhatAnAgentWasRefusedItselfIsOverOnceItIsConnected: that of another agent of the
+// node's name is not.
+func TestWhatAnAgentWasRefusedItselfIsOverOnceItIsConnected(t *testing.T) {
+	for instance, want := range map[string]string{"1": "", "2": "not synced"} {
+		r, _ := newRegistry(Config{})
+		r.Refused(Peer{Node: "n", Instance: "1"}, "not synced")
+		r.Connect(Peer{Node: "n", Instance: instance})
+		if status, _ := r.Get("n"); status.Refused != want {
+			t.Errorf("instance %s: refused %q, want %q", instance, status.Refused, want)
+		}
+	}
+}
