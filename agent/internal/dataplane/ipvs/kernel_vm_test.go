@@ -123,3 +123,14 @@ func TestWhatTheLibraryWouldGetWrongIsRefused(t *testing.T) {
 		t.Errorf("%v, %v", destinations, err)
 	}
 }
+
+func TestTimeoutsAreTheKernels(t *testing.T) {
+	k := open(t)
+	must(t, k.setTimeouts(timeouts{tcp: 800 * time.Second, tcpFin: 100 * time.Second, udp: 200 * time.Second}))
+	must(t, k.setTimeouts(timeouts{udp: 250 * time.Second})) // The others stay.
+	c, err := k.handle.GetConfig()
+	must(t, err)
+	if c.TimeoutTCP != 800*time.Second || c.TimeoutTCPFin != 100*time.Second || c.TimeoutUDP != 250*time.Second {
+		t.Errorf("timeouts %+v", c)
+	}
+}
