@@ -10,7 +10,7 @@ import (
 // Beside IPVS there is no translation here. Packets for Services are this node's own,
 // because their addresses are bound to it, so they come by input, where IPVS takes new
 // connections after all filters; those of this node's processes it takes in output, before
-// the filter.
+// the usual filters.
 //
 //	firewall   before anything else, as without IPVS
 //	services   marks what is to be masqueraded, before IPVS translates it
@@ -18,6 +18,10 @@ import (
 //	           is for an address of Services, other ports included: else it would reach
 //	           whatever listens on this node
 //	postrouting masquerades
+
+// beforeIPVS is the last priority in output before IPVS takes a connection
+// (net/netfilter/ipvs/ip_vs_core.c: NF_IP_PRI_NAT_DST + 2).
+const beforeIPVS = -99
 
 // besideIPVS returns the fixed chains of a family, called ones before callers.
 func (f *family) besideIPVS(settings dataplane.Settings) []chainSpec {
@@ -46,7 +50,7 @@ func (f *family) besideIPVS(settings dataplane.Settings) []chainSpec {
 		base("services-output", filter, nftables.ChainHookOutput, -100, ifNew(servicesChain)),
 		base("filter-input", filter, nftables.ChainHookInput, 0, ifNew(guardChain)),
 		base("filter-forward", filter, nftables.ChainHookForward, 0, append(dropInvalid(settings), ifNew(guardChain))...),
-		base("filter-output", filter, nftables.ChainHookOutput, 0, ifNew(guardChain)),
+		base("filter-output", filter, nftables.ChainHookOutput, beforeIPVS, ifNew(guardChain)),
 		base("nat-postrouting", nat, nftables.ChainHookPostrouting, 100, f.besidePostroutingRules(bit)...),
 	}
 }

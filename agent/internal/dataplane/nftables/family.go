@@ -102,7 +102,8 @@ func appendBackend(b []byte, backend netip.AddrPort) []byte {
 	return appendPort(appendAddr(b, backend.Addr()), backend.Port())
 }
 
-func portKey(port uint16) string { return string(appendPort(nil, port)) }
+// portKey is the key of a set of ports, which are padded in concatenations only.
+func portKey(port uint16) string { return string(binary.BigEndian.AppendUint16(nil, port)) }
 
 func frontendKey(k ruleset.Key) string { return string(appendFrontend(nil, k)) }
 
