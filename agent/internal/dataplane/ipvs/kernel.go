@@ -99,8 +99,15 @@ func openKernel() (*moby, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening IPVS: %w", err)
 	}
+	if _, err := os.Stat(loadedFile); err != nil {
+		// The library goes on, to a netlink family that takes everything and does nothing.
+		handle.Close()
+		return nil, errNoIPVS
+	}
 	return &moby{handle: handle}, nil
 }
+
+var errNoIPVS = errors.New("mode ipvs: the kernel has no IPVS: expected the module ip_vs (modprobe ip_vs), or mode nftables for this node")
 
 func (m *moby) close() { m.handle.Close() }
 
