@@ -41,6 +41,8 @@ type Plane struct {
 	now       func() time.Time
 
 	settings dataplane.Settings
+	// inForce is how IPVS worked last; nil if nftables did.
+	inForce *dataplane.IPVS
 	// active is set while IPVS balances, known while held is what the kernel has.
 	active, known bool
 	looked        time.Time
@@ -112,28 +114,50 @@ func (p *Plane) Adopt(ctx context.Context, settings dataplane.Settings, content 
 		bound, err := p.addresses.bound()
 		return err == nil && len(bound) == 0 && p.nftables.Adopt(ctx, settings, content)
 	}
-	steps, err := p.compare(settings, content)
+	if err := p.begin(settings); err != nil {
+		return false
+	}
+	steps, err := p.compare(content)
 	if err != nil || len(steps) > 0 || !p.bindings().none() || !p.nftables.Adopt(ctx, settings, beside{content, p.own}) {
 		return false
 	}
-	p.active, p.known = true, true
+	p.active, p.known, p.inForce = true, true, settings.IPVS
 	p.logger.Info("the virtual servers that an earlier agent left are as they should be and stay", "family", p.Family(), "servers", len(p.held))
 	return true
 }
 
-// Replace implements dataplane.Dataplane. What is added is there before nftables stops to
-// translate, and what goes, goes after it has begun to.
+// Replace implements dataplane.Dataplane. If IPVS cannot be used as asked for, the content is
+// in force all the same, by what worked before.
 func (p *Plane) Replace(ctx context.Context, settings dataplane.Settings, content dataplane.Content) error {
 	if !p.Supported() {
 		return p.nftables.Replace(ctx, settings, content)
 	}
+	var unusable error
+	if settings.IPVS != nil {
+		unusable = p.begin(settings)
+	}
+	if unusable != nil {
+		if settings.IPVS = p.inForce; settings.IPVS != nil {
+			p.settings = settings
+		}
+	}
+	err := p.replace(ctx, settings, content)
+	if err == nil {
+		p.inForce = settings.IPVS
+	}
+	return errors.Join(unusable, err)
+}
+
+// replace does so after begin. What is added is there before nftables stops to translate,
+// and what goes, goes after it has begun to.
+func (p *Plane) replace(ctx context.Context, settings dataplane.Settings, content dataplane.Content) error {
 	if settings.IPVS == nil {
 		if err := p.nftables.Replace(ctx, settings, content); err != nil {
 			return err
 		}
 		return p.retire()
 	}
-	steps, err := p.compare(settings, content)
+	steps, err := p.compare(content)
 	if err != nil {
 		return err
 	}
@@ -156,10 +180,7 @@ func (p *Plane) Replace(ctx context.Context, settings dataplane.Settings, conten
 }
 
 // compare reads what the kernel holds and returns the steps from there to the content.
-func (p *Plane) compare(settings dataplane.Settings, content dataplane.Content) ([]step, error) {
-	if err := p.begin(settings); err != nil {
-		return nil, err
-	}
+func (p *Plane) compare(content dataplane.Content) ([]step, error) {
 	p.forget()
 	if err := p.read(); err != nil {
 		return nil, err

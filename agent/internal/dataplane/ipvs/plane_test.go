@@ -2,6 +2,7 @@ package ipvs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -300,6 +301,25 @@ func TestASchedulerThatTheKernelDoesNotHave(t *testing.T) {
 	err := r.Replace(context.Background(), r.settings, r.table)
 	if err == nil || !strings.Contains(err.Error(), `ipvs.scheduler "ovf"`) || r.kernel.text() != before {
 		t.Errorf("error %v, holds\n%s", err, r.kernel.text())
+	}
+	r.update(service(3, nil, "10.244.0.3"))
+	if err := r.Replace(context.Background(), r.settings, r.table); err == nil || r.kernel.held[key80(3)] == nil || r.kernel.held[key80(3)].scheduler != "rr" {
+		t.Errorf("error %v; what has nothing to do with it is not served:\n%s", err, r.kernel.text())
+	}
+}
+
+// TestWithoutIPVSNftablesServes, and it is said that it was to be otherwise.
+func TestWithoutIPVSNftablesServes(t *testing.T) {
+	r := newRig(t)
+	r.open = func() (kernel, error) { return nil, errNoIPVS }
+	for i := range 2 {
+		r.update(service(i+1, nil, "10.244.0.1"))
+		if err := r.Replace(context.Background(), r.settings, r.table); !errors.Is(err, errNoIPVS) {
+			t.Errorf("error %v", err)
+		}
+		if backends, _ := r.beside.Backends(key80(i + 1)); len(backends) != 1 {
+			t.Errorf("backends %v", backends)
+		}
 	}
 }
 
