@@ -300,7 +300,8 @@ func (s *stage) eventually(what string, is func() bool) {
 }
 
 // TestTheModeIsSwitchedUnderConnections: those that were made in one mode go on in the
-// other, in both directions, and new ones are made throughout.
+// other, in both directions, and new ones are made throughout, but for one that may be
+// refused in the instant in which one table takes the other's place (docs/explanation/ipvs.md).
 func TestTheModeIsSwitchedUnderConnections(t *testing.T) {
 	s := newStage(t)
 	s.is(cluster{mode: "nftables", endpoints: everybody()})
@@ -309,8 +310,11 @@ func TestTheModeIsSwitchedUnderConnections(t *testing.T) {
 	for _, mode := range []string{"ipvs", "nftables", "ipvs"} {
 		stop := s.keepConnecting("pc2")
 		s.is(cluster{mode: mode, endpoints: everybody()})
-		if made, err := stop(); err != nil || made == 0 {
-			t.Errorf("on the way to %s, after %d connections: %v", mode, made, err)
+		switch made, refused, err := stop(); {
+		case err != nil || made == 0 || refused > 1:
+			t.Errorf("on the way to %s: %d connections, %d refused, %v", mode, made, refused, err)
+		default:
+			t.Logf("on the way to %s: %d connections, %d refused", mode, made, refused)
 		}
 		for _, h := range held {
 			if err := h.Check(patience); err != nil {
@@ -327,14 +331,15 @@ func TestTheModeIsSwitchedUnderConnections(t *testing.T) {
 	})
 }
 
-// keepConnecting makes one connection after the other until it is stopped.
-func (s *stage) keepConnecting(from string) (stop func() (made int, err error)) {
+// keepConnecting makes one connection after the other until it is stopped, or until one
+// fails otherwise than by being refused.
+func (s *stage) keepConnecting(from string) (stop func() (made, refused int, err error)) {
 	place, err := s.Find(from)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	done, result := make(chan struct{}), make(chan error, 1)
-	made := 0
+	made, refused := 0, 0
 	go func() {
 		result <- place.In.Do(func() error {
 			for {
@@ -344,17 +349,21 @@ func (s *stage) keepConnecting(from string) (stop func() (made int, err error)) 
 				default:
 				}
 				answer := talk.Make(talk.Call{Protocol: "tcp", Destination: netip.MustParseAddrPort(clusterIP + ":80"), Patience: patience})
-				if answer.Result != talk.Answered {
+				switch answer.Result {
+				case talk.Answered:
+					made++
+				case talk.Refused:
+					refused++
+				default:
 					return fmt.Errorf("%s: %w", answer.Result, answer.Err)
 				}
-				made++
 			}
 		})
 	}()
-	return func() (int, error) {
+	return func() (int, int, error) {
 		close(done)
 		err := <-result
-		return made, err
+		return made, refused, err
 	}
 }
 
