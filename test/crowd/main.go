@@ -26,8 +26,10 @@ func main() {
 	nodes := flag.Int("nodes", 1000, "how many nodes; their names are crowd-0, crowd-1, and so on")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, strings.Split(*servers, ","), *nodes); err != nil && ctx.Err() == nil {
+	err := run(ctx, strings.Split(*servers, ","), *nodes)
+	ended := ctx.Err() != nil
+	stop()
+	if err != nil && !ended {
 		fmt.Fprintln(os.Stderr, "crowd:", err)
 		os.Exit(1)
 	}

@@ -20,13 +20,12 @@ import (
 // Flags of a virtual server, IP_VS_SVC_F_* of linux/ip_vs.h.
 const (
 	flagPersistent = 1 << 0
-	// flagHashed is the kernel's own: it is read back and never set.
-	flagHashed = 1 << 1
 	// flagScheduler1 and flagScheduler2 belong to the scheduler: fallback and port for sh
 	// and mh.
 	flagScheduler1 = 1 << 3
 	flagScheduler2 = 1 << 4
 
+	// flagsOfOurs leaves out what the kernel sets itself: that the server is in its table.
 	flagsOfOurs = flagPersistent | flagScheduler1 | flagScheduler2
 )
 

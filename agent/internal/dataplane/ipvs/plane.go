@@ -389,7 +389,7 @@ func (p *Plane) run(steps []step) error {
 // named says whose step has failed.
 func (p *Plane) named(s step, err error) error {
 	if f := p.frontends[s.server.Key]; f != nil {
-		return fmt.Errorf("Service %s: %w", f.Service, err)
+		return fmt.Errorf("%s: %w", f.Service, err)
 	}
 	return err
 }

@@ -420,7 +420,7 @@ func TestAnErrorNamesTheServiceAndTheNextReplaceIsRight(t *testing.T) {
 	r.replace()
 	delete(r.kernel.held[key80(1)].destinations, netip.MustParseAddrPort("10.244.0.1:8080"))
 	changes := r.update(service(1, nil, "10.244.0.2"), service(2, nil, "10.244.0.3"))
-	if err := r.Apply(context.Background(), changes); err == nil || !strings.Contains(err.Error(), "Service demo/s1: ") {
+	if err := r.Apply(context.Background(), changes); err == nil || !strings.Contains(err.Error(), "demo/s1: ") {
 		t.Errorf("error %v", err)
 	}
 	if err := r.Apply(context.Background(), &ruleset.Changes{}); err == nil {
