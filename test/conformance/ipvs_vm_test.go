@@ -97,8 +97,7 @@ func everybody() []string {
 // stage is a lab with a live cluster, in which one state follows the other.
 type stage struct {
 	*world
-	t      *testing.T
-	before *scenario.Step
+	t *testing.T
 }
 
 func newStage(t *testing.T) *stage {
