@@ -34,6 +34,9 @@ func (l *Loop) Warn(source string, list []*discoveryv1.Warning) {
 	w := l.warnings
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if slices.EqualFunc(w.bySource[source], list, same) {
+		return
+	}
 	w.bySource[source] = list
 	select {
 	case w.changed <- struct{}{}:
@@ -61,11 +64,12 @@ func (l *Loop) result() subscribe.Result {
 	return subscribe.Result{Rejected: l.rejections(), Err: l.failure, ApplyDuration: l.took, Warnings: l.warnings.told}
 }
 
+func same(a, b *discoveryv1.Warning) bool { return proto.Equal(a, b) }
+
 // tellWarnings acknowledges the latest transaction again if there are other warnings
 // than it was acknowledged with. Where it could not be, for example because it is
 // only just being acknowledged, a later call does it.
 func (l *Loop) tellWarnings() {
-	same := func(a, b *discoveryv1.Warning) bool { return proto.Equal(a, b) }
 	before := l.warnings.told
 	if slices.EqualFunc(before, l.warnings.all(), same) {
 		return

@@ -49,9 +49,10 @@ func build(view View, env Environment, old *rules) *rules {
 	if port := view.Service.HealthCheckNodePort; port != 0 {
 		next.checkPorts = []uint16{port}
 	}
+	weighted := view.weighted()
 	for _, clusterIP := range next.clusterIPs {
 		for _, port := range view.Service.Ports {
-			next.addPort(view, env, old, clusterIP, port)
+			next.addPort(view, env, old, clusterIP, port, weighted)
 		}
 	}
 	next.frontends = onePerKey(next.frontends)
@@ -70,7 +71,7 @@ func outsideIPs(service *state.Service) []netip.Addr {
 	})
 }
 
-func (r *rules) addPort(view View, env Environment, old *rules, clusterIP netip.Addr, port state.Port) {
+func (r *rules) addPort(view View, env Environment, old *rules, clusterIP netip.Addr, port state.Port, weighted bool) {
 	is6 := clusterIP.Is6()
 	var enough [32]netip.AddrPort // For most Services; then no memory is allocated.
 	cluster := r.list(old, listKey{port.Name, port.Protocol, is6, false}, clusterEndpoints(enough[:0], view, port, is6))
@@ -80,7 +81,7 @@ func (r *rules) addPort(view View, env Environment, old *rules, clusterIP netip.
 		r.hairpins = append(r.hairpins, Hairpin{port.Protocol, endpoint})
 	}
 	use := lists{cluster: cluster, local: local}
-	if view.weighted() {
+	if weighted {
 		use.clusterWeights, use.localWeights = weigh(view, port, cluster), weigh(view, port, local)
 	}
 	r.frontends = append(r.frontends, internalFrontend(view.Service, port, clusterIP, use))

@@ -14,8 +14,8 @@ type Weights struct {
 	packed string
 }
 
-// maxWeight is what IPVS reads back as it was set.
-const maxWeight = 65535
+// MaxWeight is the largest that IPVS reads back as it was set: its dumps have 16 bits.
+const MaxWeight = 65535
 
 // PackWeights returns weights, of which those that are 0 count as 1 and those that are too
 // large as the largest there is.
@@ -23,7 +23,7 @@ func PackWeights(list ...uint32) Weights {
 	var packed []byte
 	plain := true
 	for _, w := range list {
-		w = min(max(w, 1), maxWeight)
+		w = min(max(w, 1), MaxWeight)
 		plain = plain && w == 1
 		packed = binary.BigEndian.AppendUint16(packed, uint16(w))
 	}

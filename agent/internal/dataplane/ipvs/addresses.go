@@ -16,7 +16,7 @@ import (
 // node so takes packets.
 type addresses interface {
 	// bound returns the addresses that are bound.
-	bound() (map[netip.Addr]struct{}, error)
+	bound() (addrSet, error)
 	bind(addr netip.Addr) error
 	unbind(addr netip.Addr) error
 	// remove removes the interface if no address is left on it.
@@ -73,8 +73,8 @@ func (d *dummy) ensure() (netlink.Link, error) {
 	return d.link()
 }
 
-func (d *dummy) bound() (map[netip.Addr]struct{}, error) {
-	list := map[netip.Addr]struct{}{}
+func (d *dummy) bound() (addrSet, error) {
+	list := addrSet{}
 	link, err := d.link()
 	if link == nil || err != nil {
 		return list, err

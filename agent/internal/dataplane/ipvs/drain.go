@@ -82,7 +82,7 @@ func (p *Plane) retire() error {
 	p.noteDrains()
 	var steps []step
 	for _, have := range p.held {
-		steps = append(steps, plan(have, nil, p.busy())...)
+		steps = append(steps, plan(have, nil, p.busy)...)
 	}
 	err = errors.Join(p.run(inOrder(steps)), p.unbind(p.bindings().unbind))
 	p.active, p.known = false, err == nil
@@ -121,13 +121,14 @@ func (p *Plane) Collect(ctx context.Context) (bool, error) {
 // drained returns the steps that delete what has no connections any more, or has had them
 // for too long.
 func (p *Plane) drained(key ruleset.Key, since map[netip.AddrPort]time.Time) []step {
-	have, busy := p.held[key], p.busy()
+	have := p.held[key]
 	if have == nil {
 		return nil
 	}
+	busy := p.busy(key)
 	var steps []step
 	for backend, begun := range since {
-		if p.now().Sub(begun) >= drainLimit || !busy(key, backend) {
+		if p.now().Sub(begun) >= drainLimit || !busy[backend] {
 			steps = append(steps, step{deleteDestination, have.server, destination{backend: backend}})
 		}
 	}

@@ -29,9 +29,6 @@ const (
 	flagsOfOurs = flagPersistent | flagScheduler1 | flagScheduler2
 )
 
-// maxWeight is what the kernel reads back as it was set: its dumps have 16 bits.
-const maxWeight = 65535
-
 // server is a virtual server.
 type server struct {
 	ruleset.Key
@@ -130,8 +127,14 @@ func (m *moby) servers(is6 bool) ([]server, error) {
 
 func parseServer(s *ipvs.Service) (server, bool) {
 	addr, ok := netip.AddrFromSlice(s.Address)
-	protocol, known := protocols[s.Protocol]
-	if !ok || !known {
+	if !ok {
+		return server{}, false
+	}
+	var protocol state.Protocol
+	switch s.Protocol { // a Protocol is the number the kernel uses
+	case unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_SCTP:
+		protocol = state.Protocol(s.Protocol)
+	default:
 		return server{}, false
 	}
 	parsed := server{
@@ -143,20 +146,9 @@ func parseServer(s *ipvs.Service) (server, bool) {
 	return parsed, true
 }
 
-var protocols = map[uint16]state.Protocol{unix.IPPROTO_TCP: state.TCP, unix.IPPROTO_UDP: state.UDP, unix.IPPROTO_SCTP: state.SCTP}
-
-func number(p state.Protocol) uint16 {
-	for number, protocol := range protocols {
-		if protocol == p {
-			return number
-		}
-	}
-	return 0
-}
-
 // library returns the library's form of a key: what names a virtual server.
 func library(key ruleset.Key) *ipvs.Service {
-	s := &ipvs.Service{Address: key.Addr.AsSlice(), Protocol: number(key.Protocol), Port: key.Port, AddressFamily: unix.AF_INET, Netmask: 0xffffffff}
+	s := &ipvs.Service{Address: key.Addr.AsSlice(), Protocol: uint16(key.Protocol), Port: key.Port, AddressFamily: unix.AF_INET, Netmask: 0xffffffff}
 	if key.Addr.Is6() {
 		s.AddressFamily, s.Netmask = unix.AF_INET6, 128
 	}
@@ -232,8 +224,8 @@ func (d destination) check(of ruleset.Key) error {
 	if d.backend.Addr().Is6() != of.Addr.Is6() {
 		return fmt.Errorf("destination %s of %s: expected an address of the same family", d.backend, of)
 	}
-	if d.weight < 0 || d.weight > maxWeight {
-		return fmt.Errorf("destination %s of %s: weight %d: expected 0 to %d", d.backend, of, d.weight, maxWeight)
+	if d.weight < 0 || d.weight > ruleset.MaxWeight {
+		return fmt.Errorf("destination %s of %s: weight %d: expected 0 to %d", d.backend, of, d.weight, ruleset.MaxWeight)
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func TestWhatIsSetIsReadBack(t *testing.T) {
 						s.flags |= flagScheduler2
 					}
 					must(t, k.addServer(s))
-					d := destination{netip.MustParseAddrPort(at.backend), maxWeight}
+					d := destination{netip.MustParseAddrPort(at.backend), ruleset.MaxWeight}
 					must(t, k.addDestination(s.Key, d))
 					servers, err := k.servers(s.Addr.Is6())
 					must(t, err)
@@ -110,7 +110,7 @@ func TestWhatTheLibraryWouldGetWrongIsRefused(t *testing.T) {
 	for _, err := range []error{
 		k.addDestination(four.Key, destination{netip.MustParseAddrPort("[2001:db8::2]:80"), 1}),
 		k.addDestination(six.Key, destination{netip.MustParseAddrPort("192.0.2.1:80"), 1}),
-		k.addDestination(four.Key, destination{netip.MustParseAddrPort("192.0.2.1:80"), maxWeight + 1}),
+		k.addDestination(four.Key, destination{netip.MustParseAddrPort("192.0.2.1:80"), ruleset.MaxWeight + 1}),
 		k.addDestination(four.Key, destination{netip.MustParseAddrPort("192.0.2.1:80"), -1}),
 		k.setTimeouts(timeouts{tcp: 1500 * time.Microsecond}),
 	} {

@@ -78,7 +78,7 @@ func (s step) run(k kernel) error {
 // plan returns the steps that make what the kernel holds for a key what is wanted. Either
 // may be nil. A destination that is no longer wanted is drained if it has connections to
 // lose, else deleted; a server goes with its last destination.
-func plan(have, want *virtual, busy func(ruleset.Key, netip.AddrPort) bool) []step {
+func plan(have, want *virtual, busyOf func(ruleset.Key) map[netip.AddrPort]bool) []step {
 	var steps []step
 	add := func(o operation, s server, d destination) { steps = append(steps, step{o, s, d}) }
 	if want != nil {
@@ -102,13 +102,17 @@ func plan(have, want *virtual, busy func(ruleset.Key, netip.AddrPort) bool) []st
 	if have == nil {
 		return steps
 	}
+	var busy map[netip.AddrPort]bool // Most changes take nothing away: then nobody is asked.
 	draining := false
 	for _, backend := range sorted(have.destinations) {
 		if _, wanted := want.weight(backend); wanted {
 			continue
 		}
+		if busy == nil {
+			busy = busyOf(have.Key)
+		}
 		switch {
-		case !busy(have.Key, backend):
+		case !busy[backend]:
 			// A server that goes takes them along.
 			add(deleteDestination, have.server, destination{backend: backend})
 		case have.destinations[backend] != 0:

@@ -205,12 +205,8 @@ func (p *Plane) compare(content dataplane.Content) ([]step, error) {
 
 // begin opens IPVS, if need be, and takes the settings over.
 func (p *Plane) begin(settings dataplane.Settings) error {
-	if p.kernel == nil {
-		k, err := p.open()
-		if err != nil {
-			return err
-		}
-		p.kernel = k
+	if err := p.ensureOpen(); err != nil {
+		return err
 	}
 	c := settings.IPVS
 	if err := p.sysctls(c.StrictARP).Err(); err != nil {
@@ -332,31 +328,24 @@ func (p *Plane) plan(have, want *virtual) []step {
 	if have != nil && p.frontends[have.Key] == nil {
 		return []step{{deleteServer, have.server, destination{}}}
 	}
-	return plan(have, want, p.busy())
+	return plan(have, want, p.busy)
 }
 
-// busy returns what tells whether a destination has connections to lose. Those of other
-// protocols than TCP are not waited for: nothing says when they have ended. It asks the
-// kernel once for each server.
-func (p *Plane) busy() func(ruleset.Key, netip.AddrPort) bool {
-	var asked ruleset.Key
-	var counts map[netip.AddrPort]connections
-	return func(key ruleset.Key, backend netip.AddrPort) bool {
-		if key.Protocol != state.TCP {
-			return false
-		}
-		if asked != key {
-			asked, counts = key, map[netip.AddrPort]connections{}
-			found, err := p.kernel.destinations(key)
-			if err != nil {
-				p.logger.Warn("cannot see whether a virtual server has connections", "server", key, "error", err)
-			}
-			for d, c := range found {
-				counts[d.backend] = c
-			}
-		}
-		return counts[backend].any()
+// busy returns the destinations of a virtual server that have connections to lose. Those of
+// other protocols than TCP are not waited for: nothing says when they have ended.
+func (p *Plane) busy(key ruleset.Key) map[netip.AddrPort]bool {
+	if key.Protocol != state.TCP {
+		return nil
 	}
+	found, err := p.kernel.destinations(key)
+	if err != nil {
+		p.logger.Warn("cannot see whether a virtual server has connections", "server", key, "error", err)
+	}
+	busy := make(map[netip.AddrPort]bool, len(found))
+	for d, c := range found {
+		busy[d.backend] = c.any()
+	}
+	return busy
 }
 
 // split separates the steps after which more is served from those after which less is.
@@ -474,7 +463,7 @@ func (p *Plane) Disturbed(ctx context.Context) (bool, error) {
 		}
 	}
 	bound, err := p.addresses.bound()
-	return ours != len(p.held) || !maps.Equal(addrSet(bound), p.bound), err
+	return ours != len(p.held) || !maps.Equal(bound, p.bound), err
 }
 
 // Cleanup implements dataplane.Dataplane.

@@ -28,11 +28,11 @@ type fakeAddresses struct {
 	removed bool
 }
 
-func (f *fakeAddresses) bound() (map[netip.Addr]struct{}, error) { return maps.Clone(f.on), nil }
-func (f *fakeAddresses) bind(addr netip.Addr) error              { f.on[addr] = struct{}{}; return nil }
-func (f *fakeAddresses) unbind(addr netip.Addr) error            { delete(f.on, addr); return nil }
-func (f *fakeAddresses) remove() error                           { f.removed = true; return nil }
-func (f *fakeAddresses) close()                                  {}
+func (f *fakeAddresses) bound() (addrSet, error)      { return maps.Clone(f.on), nil }
+func (f *fakeAddresses) bind(addr netip.Addr) error   { f.on[addr] = struct{}{}; return nil }
+func (f *fakeAddresses) unbind(addr netip.Addr) error { delete(f.on, addr); return nil }
+func (f *fakeAddresses) remove() error                { f.removed = true; return nil }
+func (f *fakeAddresses) close()                       {}
 
 func (f *fakeAddresses) String() string {
 	var list []string
