@@ -9,7 +9,7 @@ import (
 
 // Limits bounds how much of the kernel Services may take, whatever the control
 // plane says. They count elements of maps: about one for each backend of each
-// frontend. Zero means no limit.
+// frontend, but all slots of a hash table. Zero means no limit.
 type Limits struct {
 	// Service bounds one Service, Node all of them together.
 	Service, Node int
@@ -90,10 +90,11 @@ func (r *rules) elements() int {
 	}
 	n := len(r.clusterIPs) + len(r.hairpins)
 	for _, f := range r.frontends {
-		backends := f.Backends.Len() + f.LocalBackends.Len()
-		n += perFrontend + backends + len(f.Allow)
+		slots := Choose(f.Scheduler, f.Key, f.Backends, f.Weights).Slots.Len() +
+			Choose(f.Scheduler, f.Key, f.LocalBackends, f.LocalWeights).Slots.Len()
+		n += perFrontend + slots + len(f.Allow)
 		if f.Affinity > 0 {
-			n += backends
+			n += f.Backends.Len() + f.LocalBackends.Len()
 		}
 	}
 	return n

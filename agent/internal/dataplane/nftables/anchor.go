@@ -27,7 +27,8 @@ func anchorChains() []chainSpec {
 // anchored tells whether the anchor is there as we make it.
 func (p *Plane) anchored() bool {
 	none := func(string) (chainSpec, bool) { return chainSpec{}, false }
-	return p.hasChains(anchorName, anchorChains(), none)
+	found, ok := p.compareChains(anchorName, anchorChains(), nil, none)
+	return ok && found.exact()
 }
 
 // addAnchor queues the anchor table unless it is there.

@@ -13,7 +13,7 @@ import (
 // the usual filters.
 //
 //	firewall   before anything else, as without IPVS
-//	services   marks what is to be masqueraded, before IPVS translates it
+//	mark       marks what is to be masqueraded, before IPVS translates it
 //	guard      lets through what IPVS has destinations for, and refuses the rest of what
 //	           is for an address of Services, other ports included: else it would reach
 //	           whatever listens on this node
@@ -23,6 +23,14 @@ import (
 // (net/netfilter/ipvs/ip_vs_core.c: NF_IP_PRI_NAT_DST + 2).
 const beforeIPVS = -99
 
+// earlyGuardChain calls guard in output, before IPVS. (Chains of both modes have different
+// names if they are of different types or are called by chains of different types:
+// Linux 6.1 finds rules misplaced that are deleted in the same transaction.)
+const earlyGuardChain = "guard-output"
+
+// markChain marks what is to be masqueraded.
+const markChain = "mark"
+
 // besideIPVS returns the fixed chains of a family, called ones before callers.
 func (f *family) besideIPVS(settings dataplane.Settings) []chainSpec {
 	bit := uint32(1) << settings.MasqueradeBit
@@ -30,14 +38,13 @@ func (f *family) besideIPVS(settings dataplane.Settings) []chainSpec {
 	return []chainSpec{
 		regular(rejectChain, f.rejectRules()...),
 		regular(firewallChain, f.firewallRule()),
-		regular(servicesChain, f.markRules(settings, bit)...),
-		regular(servedChain, one(verdict(expr.VerdictAccept, ""))),
+		regular(markChain, f.markRules(settings, bit)...),
 		regular(outsideChain, append(f.fromPod(settings),
 			rule(sourceIsLocal(), one(verdict(expr.VerdictReturn, ""))),
 			rule(f.frontend(), one(vmap(noEndpointIPs))))...),
 		regular(guardChain,
 			rule(f.frontend(), one(in(localIPs)), one(verdict(expr.VerdictJump, outsideChain))),
-			rule(f.frontend(), one(vmap(serviceIPs))),
+			rule(f.frontend(), []expr.Any{in(servedIPs), verdict(expr.VerdictAccept, "")}),
 			rule(f.frontend(), one(vmap(noEndpointIPs))),
 			[]expr.Any{f.daddr(firstRegister), in(clusterIPs), verdict(expr.VerdictGoto, rejectChain)},
 			[]expr.Any{f.daddr(firstRegister), in(serviceCIDRs), verdict(expr.VerdictDrop, "")},
@@ -46,11 +53,11 @@ func (f *family) besideIPVS(settings dataplane.Settings) []chainSpec {
 		),
 		base("firewall-prerouting", filter, nftables.ChainHookPrerouting, -110, ifNew(firewallChain)),
 		base("firewall-output", filter, nftables.ChainHookOutput, -110, ifNew(firewallChain)),
-		base("services-prerouting", filter, nftables.ChainHookPrerouting, -100, ifNew(servicesChain)),
-		base("services-output", filter, nftables.ChainHookOutput, -100, ifNew(servicesChain)),
+		base("mark-prerouting", filter, nftables.ChainHookPrerouting, -100, ifNew(markChain)),
+		base("mark-output", filter, nftables.ChainHookOutput, -100, ifNew(markChain)),
 		base("filter-input", filter, nftables.ChainHookInput, 0, ifNew(guardChain)),
 		base("filter-forward", filter, nftables.ChainHookForward, 0, append(dropInvalid(settings), ifNew(guardChain))...),
-		base("filter-output", filter, nftables.ChainHookOutput, beforeIPVS, ifNew(guardChain)),
+		base(earlyGuardChain, filter, nftables.ChainHookOutput, beforeIPVS, ifNew(guardChain)),
 		base("nat-postrouting", nat, nftables.ChainHookPostrouting, 100, f.besidePostroutingRules(bit)...),
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/netip"
 
+	"github.com/google/nftables"
+
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 )
 
@@ -17,29 +19,43 @@ func (p *Plane) Apply(_ context.Context, changes *ruleset.Changes) error {
 	if p.loaded == nil {
 		return nil
 	}
-	chains := p.loaded.chains()
-	err := p.change(changes)
-	if err == nil && p.loaded.chains() != chains {
-		p.remember()
+	b := newBatch(p.family)
+	b.beside = p.loaded.beside
+	for _, change := range changes.Frontends {
+		if change.Key().Addr.Is6() == p.family.is6 {
+			b.change(change, p.loaded.spare)
+			p.approximations.note(change.Key(), change.New)
+		}
+	}
+	b.members(changes, p.family.is6)
+	err := p.addExtras(p.loaded, b.chains)
+	if err == nil {
+		err = p.transact("changing the nftables rules", func(tx *transaction) error { return p.queueChange(tx, b, changes) })
+	}
+	if err == nil {
+		p.loaded.extras.follow(b.left, b.chains)
+		p.rememberExtras()
 	}
 	return err
 }
 
-// chains counts those that exist beyond the skeleton.
-func (l *loaded) chains() int { return len(l.picks) + len(l.localPicks) + len(l.affinities) }
+// addExtras adds the chains of the names that are missing, in a transaction before the one
+// that has elements go to them: a packet that is under way during the transaction which
+// adds a chain finds it empty (nf_tables_addchain: only the next generation gets rules).
+func (p *Plane) addExtras(l *loaded, names map[string]struct{}) error {
+	missing := l.extras.missing(names)
+	if len(missing) == 0 {
+		return nil
+	}
+	return p.transact("adding chains to the nftables rules", func(tx *transaction) error { return l.extras.queue(tx, missing) })
+}
 
-func (p *Plane) change(changes *ruleset.Changes) error {
-	return p.transact("changing the nftables rules", func(tx *transaction) error {
-		b := newBatch(p.family)
-		b.beside = p.loaded.beside
-		for _, change := range changes.Frontends {
-			if change.Key().Addr.Is6() == p.family.is6 {
-				b.change(change, p.loaded.spare)
-			}
-		}
-		b.members(changes, p.family.is6)
-		return p.queueChange(tx, b, changes)
-	})
+// rememberExtras takes note of chains that were added or deleted.
+func (p *Plane) rememberExtras() {
+	if p.loaded.extras.changed {
+		p.loaded.extras.changed = false
+		p.remember()
+	}
 }
 
 // queueChange queues a batch and, with it, what it makes of remembered clients.
@@ -83,31 +99,53 @@ func (b *batch) members(changes *ruleset.Changes, is6 bool) {
 	}
 }
 
-// Pending tells whether there are spare slots.
-func (p *Plane) Pending() bool { return p.known && p.loaded != nil && len(p.loaded.spare) > 0 }
+// Pending tells whether there is something left for packets in flight.
+func (p *Plane) Pending() bool { return p.known && p.loaded != nil && p.loaded.leftovers() }
 
-// Collect removes the spare slots that were there at the Collect before. Leave so
+func (l *loaded) leftovers() bool { return len(l.spare)+len(l.extras.unused)+len(l.retired) > 0 }
+
+// Collect removes what was left for packets in flight at the Collect before: spare slots,
+// chains that nothing goes to, the content of maps that no rule looks into. Leave so
 // much time between two that no packet can be under way any more that was looked
 // up before the first: a second is ample. Changes in between do not matter, so
-// that slots are also collected under changes without end.
+// that it also happens under changes without end.
 func (p *Plane) Collect(context.Context) (bool, error) {
 	if !p.Pending() {
 		return false, nil
 	}
-	removed := false
-	err := p.transact("removing spare slots", func(tx *transaction) error {
+	l, removed := p.loaded, false
+	err := p.transact("removing what was left for packets in flight", func(tx *transaction) error {
+		for set, old := range l.retired {
+			if l.retired[set] = true; old {
+				tx.library().FlushSet(l.sets[set])
+				l.counts[set] = 0
+				delete(l.retired, set)
+				removed = true
+			}
+		}
+		for chain, old := range l.extras.unused {
+			if l.extras.unused[chain] = true; old {
+				tx.library().DelChain(&nftables.Chain{Name: chain, Table: l.family.table()})
+				delete(l.extras.unused, chain)
+				delete(l.extras.there, chain)
+				l.extras.changed, removed = true, true
+			}
+		}
 		b := newBatch(p.family)
-		for id, left := range p.loaded.spare {
+		for id, left := range l.spare {
 			if left.old {
 				b.delete(left.element)
-				delete(p.loaded.spare, id)
+				delete(l.spare, id)
 				removed = true
 				continue
 			}
 			left.old = true
-			p.loaded.spare[id] = left
+			l.spare[id] = left
 		}
-		return p.loaded.queue(tx, b)
+		return l.queue(tx, b)
 	})
+	if err == nil {
+		p.rememberExtras()
+	}
 	return removed && err == nil, err
 }

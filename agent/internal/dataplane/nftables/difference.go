@@ -31,7 +31,7 @@ func (p *Plane) difference(l *loaded, content *batch, digest element) (*batch, e
 	alone.add(digest)
 	d := newBatch(p.family)
 	for _, spec := range p.family.sets {
-		if spec.dynamic || spec.name == serviceCIDRs {
+		if _, retired := l.retired[spec.name]; retired || spec.dynamic || spec.name == serviceCIDRs {
 			continue
 		}
 		list := content.added[spec.name]

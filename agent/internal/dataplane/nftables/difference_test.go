@@ -138,8 +138,14 @@ func TestAReplacementThatSomebodyGetsInTheWayOfIsMadeWhole(t *testing.T) {
 	}
 	plane.known = false
 	nft(t, "delete", "element", "ip", "portolan", "cluster-ips", "{ 10.96.0.1 }")
+	l, next := newLoaded(plane.family, testSettings), newBatch(plane.family)
+	next.whole(testSettings, table)
+	found, ok := plane.compareSkeleton(l, testSettings)
+	if !ok || !found.exact() {
+		t.Fatalf("the chains are not as they should be: %+v", found)
+	}
 	err := plane.transact("testing", func(tx *transaction) error {
-		_, elements, err := plane.queueWhole(tx, testSettings, table, false)
+		elements, err := plane.queueContent(tx, l, found, next, testSettings, false)
 		if elements != 1 {
 			t.Errorf("%d elements, want the one that is missing", elements)
 		}

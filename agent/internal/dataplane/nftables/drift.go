@@ -125,6 +125,9 @@ func (p *Plane) unfamiliar() bool {
 // miscounted returns a set with another number of elements than we gave it.
 func (l *loaded) miscounted(counts map[string]int) (string, bool) {
 	for _, spec := range l.family.sets {
+		if _, retired := l.retired[spec.name]; retired {
+			continue
+		}
 		if found, told := counts[spec.name]; told && !spec.dynamic && found != l.counts[spec.name] {
 			return spec.name, true
 		}

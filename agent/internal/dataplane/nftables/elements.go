@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -32,24 +31,40 @@ func (e element) id() elementID { return elementID{e.set, e.key, e.keyEnd} }
 
 type elementID struct{ set, key, keyEnd string }
 
+// chosen is how the backends of a frontend are chosen, and those on this node.
+type chosen struct {
+	cluster, local ruleset.Choice
+}
+
+// choose returns the choices of a frontend, which may be nil.
+func choose(f *ruleset.Frontend) chosen {
+	if f == nil {
+		return chosen{}
+	}
+	return chosen{
+		cluster: ruleset.Choose(f.Scheduler, f.Key, f.Backends, f.Weights),
+		local:   ruleset.Choose(f.Scheduler, f.Key, f.LocalBackends, f.LocalWeights),
+	}
+}
+
 // fixedElements returns the elements of a frontend that are not slots.
-func fixedElements(f *ruleset.Frontend) []element {
+func fixedElements(f *ruleset.Frontend, by chosen) []element {
 	if f == nil {
 		return nil
 	}
 	k := frontendKey(f.Key)
 	var list []element
 	add := func(set, value string) { list = append(list, element{set: set, key: k, value: value}) }
-	switch n := f.Backends.Len(); {
-	case f.Elsewhere:
-		add(serviceIPs, servedChain)
-	case n > 0:
-		add(serviceIPs, pickChain(n))
+	if f.Elsewhere {
+		add(servedIPs, "")
+	}
+	if by.cluster.Slots.Len() > 0 {
+		add(serviceIPs, drawChain(f.Key, by.cluster))
 	}
 	if f.Local {
 		add(localIPs, "")
-		if n := f.LocalBackends.Len(); n > 0 {
-			add(localServiceIPs, localPickChain(n))
+		if by.local.Slots.Len() > 0 {
+			add(localServiceIPs, localPrefix+drawChain(f.Key, by.local))
 		}
 	}
 	switch f.Unserved {
@@ -92,7 +107,7 @@ func affinityElements(f *ruleset.Frontend, k string) []element {
 	if !f.Local || f.LocalBackends.Len() == 0 {
 		return list
 	}
-	list = append(list, element{set: localAffinityTimeouts, key: k, value: localAffinityChain(f.Affinity)})
+	list = append(list, element{set: localAffinityTimeouts, key: k, value: localPrefix + affinityChain(f.Affinity)})
 	for _, backend := range f.LocalBackends.All() {
 		list = append(list, element{set: localAffinityEndpoints, key: k + backendValue(backend)})
 	}
@@ -112,9 +127,9 @@ type batch struct {
 	added, deleted map[string]*elementList
 	// digest is by how much the digest of the family's content moves.
 	digest uint64
-	// chains are those that the added elements go to.
-	picks, localPicks map[int]struct{}
-	affinities        map[time.Duration]struct{}
+	// chains are those beyond the skeleton that the added elements go to, left those that
+	// the deleted ones went to.
+	chains, left map[string]struct{}
 	// sticky are the added elements of what clients may stick to, by set and key.
 	sticky map[string]map[string]struct{}
 	// summary batches only count what is added, and have its digest: encoded, a whole
@@ -125,8 +140,7 @@ type batch struct {
 func newBatch(f *family) *batch {
 	return &batch{
 		family: f, added: map[string]*elementList{}, deleted: map[string]*elementList{},
-		picks: map[int]struct{}{}, localPicks: map[int]struct{}{}, affinities: map[time.Duration]struct{}{},
-		sticky: map[string]map[string]struct{}{},
+		chains: map[string]struct{}{}, left: map[string]struct{}{}, sticky: map[string]map[string]struct{}{},
 	}
 }
 
@@ -135,6 +149,14 @@ func (b *batch) add(e element) {
 	if e.set == affinityEndpoints || e.set == localAffinityEndpoints {
 		b.stick(e)
 	}
+	if b.goesBeyond(e) {
+		b.chains[e.value] = struct{}{}
+	}
+}
+
+// goesBeyond tells whether an element goes to a chain beyond the skeleton.
+func (b *batch) goesBeyond(e element) bool {
+	return b.family.specs[e.set].verdict && e.value != dropVerdict && e.value != rejectChain
 }
 
 func (b *batch) stick(e element) {
@@ -166,6 +188,9 @@ func addElement[T octets](b *batch, set string, key, keyEnd, value T) {
 func (b *batch) delete(e element) {
 	b.list(b.deleted, unix.NFT_MSG_DELSETELEM, e.set).add(e)
 	b.digest ^= e.hash()
+	if b.goesBeyond(e) {
+		b.left[e.value] = struct{}{}
+	}
 }
 
 func (b *batch) list(of map[string]*elementList, message uint16, set string) *elementList {
@@ -180,22 +205,6 @@ func (b *batch) list(of map[string]*elementList, message uint16, set string) *el
 // empty tells whether no element changes.
 func (b *batch) empty() bool { return len(b.added) == 0 && len(b.deleted) == 0 }
 
-// needs notes the chains that a frontend's elements go to.
-func (b *batch) needs(f *ruleset.Frontend) {
-	if f == nil {
-		return
-	}
-	if n := f.Backends.Len(); n > 0 {
-		b.picks[n] = struct{}{}
-	}
-	if n := f.LocalBackends.Len(); n > 0 {
-		b.localPicks[n] = struct{}{}
-	}
-	if f.Affinity > 0 {
-		b.affinities[f.Affinity] = struct{}{}
-	}
-}
-
 // spares are elements in the kernel that no frontend asks for: slots that a packet
 // in flight may still pick.
 type spares map[elementID]leftover
@@ -208,12 +217,11 @@ type leftover struct {
 
 // change adds what makes a frontend's old elements its new ones.
 func (b *batch) change(c ruleset.Change, spare spares) {
-	b.needs(c.New)
-	b.replace(fixedElements(c.Old), fixedElements(c.New))
-	old, next := orEmpty(c.Old), orEmpty(c.New)
+	old, next := choose(c.Old), choose(c.New)
+	b.replace(fixedElements(c.Old, old), fixedElements(c.New, next))
 	gone := c.New == nil
-	b.slots(endpoints, c.Key(), old.Backends.List(), next.Backends.List(), gone, spare)
-	b.slots(localEndpoints, c.Key(), old.LocalBackends.List(), next.LocalBackends.List(), gone || !next.Local, spare)
+	b.slots(endpoints, c.Key(), old.cluster.Slots.List(), next.cluster.Slots.List(), gone, spare)
+	b.slots(localEndpoints, c.Key(), old.local.Slots.List(), next.local.Slots.List(), gone || !c.New.Local, spare)
 }
 
 func orEmpty(f *ruleset.Frontend) *ruleset.Frontend {
@@ -316,14 +324,14 @@ func (b *batch) put(e, was element, inKernel bool) {
 
 // all adds every element of a frontend.
 func (b *batch) all(f *ruleset.Frontend) {
-	b.needs(f)
-	for _, e := range fixedElements(f) {
+	by := choose(f)
+	for _, e := range fixedElements(f, by) {
 		b.add(e)
 	}
-	for slot, backend := range f.Backends.All() {
+	for slot, backend := range by.cluster.Slots.All() {
 		b.addSlot(endpoints, f.Key, slot, backend)
 	}
-	for slot, backend := range f.LocalBackends.All() {
+	for slot, backend := range by.local.Slots.All() {
 		b.addSlot(localEndpoints, f.Key, slot, backend)
 	}
 }

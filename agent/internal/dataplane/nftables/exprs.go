@@ -30,6 +30,10 @@ func dport(register uint32) expr.Any {
 	return &expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2}
 }
 
+func sport(register uint32) expr.Any {
+	return &expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 2}
+}
+
 func l4proto(register uint32) expr.Any {
 	return &expr.Meta{Key: expr.MetaKeyL4PROTO, Register: register}
 }

@@ -36,8 +36,9 @@ func (f *fleet) cost(b *testing.B, plane *Plane, flips int) (load, changes time.
 // encodedWhole returns the transaction by which a Replace would load the fleet now.
 func (f *fleet) encodedWhole(b *testing.B, plane *Plane) [][]byte {
 	b.Helper()
-	tx := &transaction{recorder: plane.recorder}
-	_, _, err := plane.queueWhole(tx, testSettings, f.table, true)
+	tx, next := &transaction{recorder: plane.recorder}, newBatch(plane.family)
+	next.whole(testSettings, f.table)
+	err := plane.queueTable(tx, newLoaded(plane.family, testSettings), next, testSettings)
 	if settled := tx.settle(); err == nil {
 		err = settled
 	}

@@ -39,7 +39,8 @@ type Plane struct {
 	begun bool
 	// distrusted is set if somebody changed more than elements: then Replace makes
 	// the tables anew.
-	distrusted bool
+	distrusted     bool
+	approximations approximations
 }
 
 var _ dataplane.Dataplane = (*Plane)(nil)
@@ -49,7 +50,7 @@ func Open(logger hclog.Logger, of ...dataplane.Family) ([]*Plane, error) {
 	shared := &generations{}
 	var planes []*Plane
 	for _, family := range of {
-		p := &Plane{logger: logger, family: families[family], destroys: canDestroy(), generations: shared, looked: never}
+		p := &Plane{logger: logger, family: families[family], destroys: canDestroy(), generations: shared, looked: never, approximations: approximations{}}
 		planes = append(planes, p)
 		if err := p.open(); err != nil {
 			for _, opened := range planes {
@@ -77,8 +78,8 @@ func (p *Plane) open() (err error) {
 // Family returns the plane's address family.
 func (p *Plane) Family() dataplane.Family { return p.family.name }
 
-// Warnings implements dataplane.Dataplane: there are none.
-func (p *Plane) Warnings() []dataplane.Warning { return nil }
+// Warnings implements dataplane.Dataplane.
+func (p *Plane) Warnings() []dataplane.Warning { return p.approximations.list() }
 
 // Supported tells whether the node has the plane's family.
 func (p *Plane) Supported() bool { return !p.family.is6 || hasIPv6() }

@@ -98,7 +98,7 @@ func (both planes) each(do func(*Plane) error) error {
 	return errors.Join(errs...)
 }
 
-func (both planes) Replace(ctx context.Context, settings dataplane.Settings, table *ruleset.Table) error {
+func (both planes) Replace(ctx context.Context, settings dataplane.Settings, table dataplane.Content) error {
 	return both.each(func(p *Plane) error { return p.Replace(ctx, settings, table) })
 }
 
@@ -178,6 +178,34 @@ func TestNftPrintsEverythingWeMake(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(listing)
+	}
+}
+
+// TestNftPrintsEveryWayToChoose, as an operator reads it who asks why.
+func TestNftPrintsEveryWayToChoose(t *testing.T) {
+	plane, table := open(t), ruleset.NewTable()
+	table.SetEnvironment(testEnvironment)
+	for scheduler, wants := range map[string][]string{
+		"rr": {"10.96.0.1 . tcp . 80 : goto turn-10.96.0.1-tcp-80-3", "198.51.100.10 . tcp . 80 : goto local-turn-198.51.100.10-tcp-80-2",
+			"ip daddr . meta l4proto . th dport . numgen inc mod 3 map @endpoints",
+			"fd00:96::1 . tcp . 80 : goto turn-fd00-0096-0000-0000-0000-0000-0000-0001-tcp-80-2"},
+		"sh": {"10.96.0.1 . tcp . 80 : goto by-address-251", "ip daddr . meta l4proto . th dport . jhash ip saddr mod 251 seed 0x706f7274 map @endpoints",
+			"ip6 daddr . meta l4proto . th dport . jhash ip6 saddr mod 251 seed 0x706f7274 map @endpoints"},
+		"mh": {"10.96.0.1 . tcp . 80 : goto by-address-port-251", "jhash ip saddr . th sport mod 251 seed 0x706f7274 map @endpoints"},
+		"fo": {"10.96.0.1 . tcp . 80 : goto pick-1"},
+	} {
+		v := view("10.244.1.1", "10.244.2.2", "10.244.3.3", "fd00:10:244:1::1", "fd00:10:244:1::2")
+		v.Service.Scheduler = scheduler
+		update(table, v)
+		if err := plane.Replace(context.Background(), testSettings, table); err != nil {
+			t.Fatal(err)
+		}
+		listing := nft(t, "list", "ruleset")
+		for _, want := range wants {
+			if !strings.Contains(listing, want) {
+				t.Errorf("%s: nft list ruleset lacks %q:\n%s", scheduler, want, listing)
+			}
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
+	"github.com/portolan-net/portolan/agent/internal/state"
 )
 
 // kernelElements reads every element of our tables back with the library.
@@ -120,11 +121,41 @@ func TestTheKernelFollowsTheTable(t *testing.T) {
 		}
 		collectAll(t, plane)
 		compare(t, plane, table)
+		checkExtras(t, plane, table)
 		if err := plane.Replace(ctx, testSettings, table); err != nil {
 			t.Fatal(err)
 		}
 		compare(t, plane, table)
 	})
+}
+
+// checkExtras checks that there are no chains of single frontends but those that elements
+// go to, in the kernel and in what the plane knows.
+func checkExtras(t *rapid.T, plane planes, table *ruleset.Table) {
+	for _, p := range plane {
+		b := newBatch(p.family)
+		for f := range table.Frontends() {
+			if f.Addr.Is6() == p.family.is6 {
+				b.all(f)
+			}
+		}
+		chains, err := p.conn.ListChainsOfTableFamily(p.family.number)
+		if err != nil {
+			t.Fatal(err)
+		}
+		there := map[string]bool{}
+		for _, c := range chains {
+			there[c.Name] = c.Table.Name == tableName || there[c.Name]
+			if _, used := b.chains[c.Name]; isOwn(c.Name) && !used {
+				t.Fatalf("nothing goes to chain %s", c.Name)
+			}
+		}
+		for name := range p.loaded.extras.there {
+			if !there[name] {
+				t.Fatalf("the plane takes chain %s for one that there is", name)
+			}
+		}
+	}
 }
 
 // collectAll collects as often as it takes to remove what is there now.
@@ -207,6 +238,10 @@ func randomView(t *rapid.T) ruleset.View {
 	v.Service.ExternalLocal = rapid.Bool().Draw(t, "external local")
 	v.Service.InternalLocal = rapid.Bool().Draw(t, "internal local")
 	v.Service.Affinity = rapid.SampledFrom([]time.Duration{0, time.Hour, 3 * time.Hour}).Draw(t, "affinity")
+	v.Service.Scheduler = rapid.SampledFrom([]string{"", "", "rr", "wrr", "sh", "mh", "dh", "fo", "wlc"}).Draw(t, "scheduler")
+	if rapid.Bool().Draw(t, "weighted") {
+		weigh(v, func() uint32 { return uint32(rapid.IntRange(1, 5).Draw(t, "weight")) })
+	}
 	if rapid.Bool().Draw(t, "without ranges") {
 		v.Service.SourceRanges = nil
 	}
@@ -214,6 +249,20 @@ func randomView(t *rapid.T) ruleset.View {
 		v.Service.ClusterIPs = v.Service.ClusterIPs[:1]
 	}
 	return v
+}
+
+// weigh gives the endpoints of a view's sets weights.
+func weigh(v ruleset.View, weight func() uint32) {
+	for _, set := range v.Sets {
+		for i, group := range set.Groups {
+			var list []state.Endpoint
+			for e := range group.Endpoints.All() {
+				e.Weight = weight()
+				list = append(list, e)
+			}
+			set.Groups[i].Endpoints = state.PackEndpoints(list...)
+		}
+	}
 }
 
 func TestAnotherAgentAdoptsTheSkeleton(t *testing.T) {

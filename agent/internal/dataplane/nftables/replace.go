@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
+	"maps"
 	"strings"
 	"time"
 
@@ -32,6 +31,7 @@ func (p *Plane) Replace(_ context.Context, settings dataplane.Settings, content 
 		return nil
 	}
 	begun := time.Now()
+	p.noteApproximations(content)
 	made, elements, err := p.replace(settings, content, false)
 	if errors.Is(err, errDisturbed) {
 		made, elements, err = p.replace(settings, content, true)
@@ -53,19 +53,69 @@ func (p *Plane) Adopt(_ context.Context, settings dataplane.Settings, content da
 		return false
 	}
 	p.loaded, p.known, p.begun = made, true, true
+	p.noteApproximations(content)
 	p.remember()
 	p.logger.Info("the rules that an earlier agent left are as they should be and stay", "family", p.family.name, "took", time.Since(begun))
 	return true
 }
 
+func (p *Plane) noteApproximations(content dataplane.Content) {
+	clear(p.approximations)
+	for f := range content.Frontends() {
+		if f.Addr.Is6() == p.family.is6 {
+			p.approximations.note(f.Key, f)
+		}
+	}
+}
+
 // replace commits the content, by what differs from the kernel's if that is little and
 // not unless everything is asked for. It returns how many elements it sent.
-func (p *Plane) replace(settings dataplane.Settings, content dataplane.Content, everything bool) (made *loaded, elements int, err error) {
-	err = p.transact("replacing the nftables rules", func(tx *transaction) (err error) {
-		made, elements, err = p.queueWhole(tx, settings, content, everything)
-		return err
+func (p *Plane) replace(settings dataplane.Settings, content dataplane.Content, everything bool) (*loaded, int, error) {
+	next := newBatch(p.family)
+	next.whole(settings, content)
+	l := newLoaded(p.family, settings)
+	has, err := p.hasTable(tableName)
+	if err != nil {
+		return nil, 0, err
+	}
+	if has && !p.distrusted {
+		if found, ok := p.compareSkeleton(l, settings); ok {
+			elements, err := p.adapt(l, found, settings, content, next, everything)
+			return l, elements, err
+		}
+	}
+	l = newLoaded(p.family, settings)
+	err = p.transact("making the nftables rules", func(tx *transaction) error {
+		if err := p.addAnchor(tx); err != nil {
+			return err
+		}
+		if has {
+			tx.library().DelTable(p.family.table())
+		}
+		return p.queueTable(tx, l, next, settings)
 	})
-	return made, elements, err
+	return l, next.size(), err
+}
+
+// queueTable queues the table and all that is in it.
+func (p *Plane) queueTable(tx *transaction, l *loaded, next *batch, settings dataplane.Settings) error {
+	if err := l.addSkeleton(tx.library(), settings); err != nil {
+		return fmt.Errorf("encoding the %s skeleton: %w", p.family, err)
+	}
+	if err := l.extras.queue(tx, l.needed(next)); err != nil {
+		return err
+	}
+	if err := tx.library().SetAddElements(l.sets[serviceCIDRs], p.family.cidrElements(settings.ServiceCIDRs)); err != nil {
+		return err
+	}
+	return l.queue(tx, next)
+}
+
+// needed are the missing chains that a batch, or what may come after it, needs.
+func (l *loaded) needed(next *batch) []string {
+	names := l.ready()
+	maps.Copy(names, next.chains)
+	return l.extras.missing(names)
 }
 
 // settingsDigest is the part of the content's digest that no element has.
@@ -95,6 +145,7 @@ func (p *Plane) adoptWhole(settings dataplane.Settings, content dataplane.Conten
 		l.counts[name] = list.count()
 	}
 	l.counts[contentDigest] = 1
+	l.leave(next)
 	found, err := takeInventory(p.family)
 	if err != nil {
 		return nil
@@ -161,51 +212,122 @@ func (b *batch) whole(settings dataplane.Settings, content dataplane.Content) {
 	b.digest ^= settingsDigest(settings)
 }
 
-// queueWhole queues the whole content, or how the kernel's differs from it, and returns
-// how many elements that is.
-func (p *Plane) queueWhole(tx *transaction, settings dataplane.Settings, content dataplane.Content, everything bool) (*loaded, int, error) {
+// adapt makes a table that has our sets, and chains that we make for these or other
+// settings, hold the content. It returns how many elements it sent.
+func (p *Plane) adapt(l *loaded, found fit, settings dataplane.Settings, content dataplane.Content, next *batch, everything bool) (elements int, err error) {
+	if err := p.keepPickable(l, content, next); err != nil {
+		return 0, err
+	}
+	if err := p.layAhead(l, found, next); err != nil {
+		return 0, err
+	}
+	now, later := found.inOrder()
+	err = p.transact("replacing the nftables rules", func(tx *transaction) (err error) {
+		elements, err = p.queueContent(tx, l, now, next, settings, everything)
+		return err
+	})
+	if err == nil && !later.exact() {
+		err = p.transact("replacing the last nftables rules", func(tx *transaction) error {
+			later.queue(tx.library(), p.family)
+			return nil
+		})
+	}
+	l.leave(next)
+	return elements, err
+}
+
+// queueContent queues other rules and the whole content, or how the kernel's differs from
+// it. It returns how many elements that is.
+func (p *Plane) queueContent(tx *transaction, l *loaded, rules fit, next *batch, settings dataplane.Settings, everything bool) (elements int, err error) {
 	if err := p.lookUp(); err != nil {
-		return nil, 0, err
+		return 0, err
 	}
 	seen := p.generations.current
-	l, adopted, err := p.prepare(tx, settings)
-	if err != nil {
-		return nil, 0, err
+	if err := p.addAnchor(tx); err != nil {
+		return 0, err
 	}
-	next, ranges := newBatch(p.family), p.family.cidrElements(settings.ServiceCIDRs)
-	next.whole(settings, content)
-	if adopted {
-		if err := p.queueForgetAllBut(tx, l, next); err != nil {
-			return nil, 0, err
+	rules.queue(tx.library(), p.family)
+	if err := p.queueForgetAllBut(tx, l, next); err != nil {
+		return 0, err
+	}
+	if !everything {
+		d, err := p.queueDifference(tx, l, next, settings)
+		if d != nil || err != nil {
+			tx.seen = seen
+			return d.size(), err
 		}
-		if err := p.keepPickable(l, content, next); err != nil {
-			return nil, 0, err
-		}
-		if !everything {
-			d, err := p.queueDifference(tx, l, next, ranges)
-			if d != nil || err != nil {
-				tx.seen = seen
-				return l, d.size(), err
+	}
+	return next.size(), p.queueWhole(tx, l, next, settings)
+}
+
+// layAhead makes, in a transaction of its own, what the rules that are in force do not look
+// at: chains that elements are to go to, and the content of the maps that only the rules of
+// another mode look into. Those of the mode that is left stay as they are until no packet can
+// be under way any more that met its rules.
+func (p *Plane) layAhead(l *loaded, found fit, next *batch) error {
+	chains, rules := l.needed(next), translating
+	if l.beside {
+		rules = besideIPVS
+	}
+	if found.switches() {
+		for _, spec := range p.family.sets {
+			if spec.unusedBy(rules) {
+				l.retired[spec.name] = false
 			}
+		}
+	} else if len(chains) == 0 {
+		return nil
+	}
+	return p.transact("preparing the nftables rules", func(tx *transaction) error {
+		if err := l.extras.queue(tx, chains); err != nil || !found.switches() {
+			return err
 		}
 		for _, spec := range p.family.sets {
-			if !spec.dynamic {
+			if spec.use == rules {
 				tx.library().FlushSet(l.sets[spec.name])
+				if list := next.added[spec.name]; list != nil {
+					if err := tx.elements(list); err != nil {
+						return err
+					}
+				}
 			}
 		}
+		return nil
+	})
+}
+
+// leave notes the chains that nothing goes to once a content is in force.
+func (l *loaded) leave(next *batch) {
+	ready := l.ready()
+	for name := range l.extras.there {
+		_, used := next.chains[name]
+		_, kept := ready[name]
+		if !used && !kept && (isOwn(name) || l.beside) {
+			l.extras.unused[name] = false
+		}
 	}
-	if err := tx.library().SetAddElements(l.sets[serviceCIDRs], ranges); err != nil {
-		return nil, 0, err
+}
+
+// queueWhole queues the whole content in place of all that is there.
+func (p *Plane) queueWhole(tx *transaction, l *loaded, next *batch, settings dataplane.Settings) error {
+	for _, spec := range p.family.sets {
+		if _, retired := l.retired[spec.name]; !retired && !spec.dynamic {
+			tx.library().FlushSet(l.sets[spec.name])
+		}
 	}
-	return l, next.size(), l.queue(tx, next)
+	if err := tx.library().SetAddElements(l.sets[serviceCIDRs], p.family.cidrElements(settings.ServiceCIDRs)); err != nil {
+		return err
+	}
+	return l.queue(tx, next)
 }
 
 // queueDifference queues what makes the kernel's content the next one, and returns it. It
 // returns nil, and has queued nothing, if that is better replaced or cannot be read.
-func (p *Plane) queueDifference(tx *transaction, l *loaded, next *batch, ranges []nftables.SetElement) (*batch, error) {
+func (p *Plane) queueDifference(tx *transaction, l *loaded, next *batch, settings dataplane.Settings) (*batch, error) {
 	if next.size() > mostRead {
 		return nil, nil
 	}
+	ranges := p.family.cidrElements(settings.ServiceCIDRs)
 	digest := max(1, next.digest)
 	wanted := digestElement(digest)
 	d, err := p.difference(l, next, wanted)
@@ -218,7 +340,6 @@ func (p *Plane) queueDifference(tx *transaction, l *loaded, next *batch, ranges 
 		return nil, nil
 	}
 	l.digest = digest
-	l.queueChains(tx, next)
 	if !p.holdsRanges(l.sets[serviceCIDRs], ranges) {
 		tx.library().FlushSet(l.sets[serviceCIDRs])
 		if err := tx.library().SetAddElements(l.sets[serviceCIDRs], ranges); err != nil {
@@ -226,33 +347,6 @@ func (p *Plane) queueDifference(tx *transaction, l *loaded, next *batch, ranges 
 		}
 	}
 	return d, l.queueElements(tx, d)
-}
-
-// prepare queues what makes the table one with the right skeleton, unless it has that
-// skeleton, which is to adopt it with whatever is in its sets.
-func (p *Plane) prepare(tx *transaction, settings dataplane.Settings) (l *loaded, adopted bool, err error) {
-	l = newLoaded(p.family, settings)
-	has, err := p.hasTable(tableName)
-	if err != nil {
-		return nil, false, err
-	}
-	if err := p.addAnchor(tx); err != nil {
-		return nil, false, err
-	}
-	if has && !p.distrusted {
-		if stale, ok := p.compareSkeleton(l, settings); ok {
-			l.rewrite(tx.library(), stale)
-			return l, true, nil
-		}
-	}
-	if has {
-		tx.library().DelTable(p.family.table())
-		l = newLoaded(p.family, settings)
-	}
-	if err := l.addSkeleton(tx.library(), settings); err != nil {
-		return nil, false, fmt.Errorf("encoding the %s skeleton: %w", p.family, err)
-	}
-	return l, false, nil
 }
 
 // keepPickable adds spare slots to the content, so that a packet which has read before
@@ -280,142 +374,54 @@ func (p *Plane) keepPickable(l *loaded, content dataplane.Content, next *batch) 
 	}
 	for f := range content.Frontends() {
 		if f.Addr.Is6() == p.family.is6 {
-			k := frontendKey(f.Key)
-			keep(f, endpoints, f.Backends, before[serviceIPs][k])
-			keep(f, localEndpoints, f.LocalBackends, before[localServiceIPs][k])
+			k, by := frontendKey(f.Key), choose(f)
+			keep(f, endpoints, by.cluster.Slots, before[serviceIPs][k])
+			keep(f, localEndpoints, by.local.Slots, before[localServiceIPs][k])
 		}
 	}
 	return nil
 }
 
-// picked returns the number in the name of the pick chain that a verdict, as the kernel
-// gives it back, goes to; zero if it goes elsewhere.
+// picked returns how many slots the chain draws from that a verdict, as the kernel gives it
+// back, goes to; zero if it goes elsewhere.
 func picked(verdict []byte) int {
-	chain := strings.TrimRight(string(attribute(verdict, unix.NFTA_VERDICT_CHAIN)), "\x00")
-	n, err := strconv.Atoi(chain[strings.LastIndexByte(chain, '-')+1:])
-	if err != nil {
-		return 0
-	}
-	return n
+	return drawn(strings.TrimRight(string(attribute(verdict, unix.NFTA_VERDICT_CHAIN)), "\x00"))
 }
 
 // adopt tells whether the family's table has the skeleton that the settings ask
 // for, and learns which chains it has.
 func (p *Plane) adopt(l *loaded, settings dataplane.Settings) bool {
-	stale, ok := p.compareSkeleton(l, settings)
-	return ok && len(stale) == 0
+	found, ok := p.compareSkeleton(l, settings)
+	return ok && found.exact()
 }
 
-// compareSkeleton tells whether the family's table has the sets and chains of the skeleton
-// that the settings ask for, and returns the chains whose rules are others, which is so
-// after the settings have changed. It learns which chains there are.
-func (p *Plane) compareSkeleton(l *loaded, settings dataplane.Settings) (stale []chainSpec, ok bool) {
+// compareSkeleton tells whether the family's table has the sets of the skeleton and no
+// chains but such as we make, and how these differ from those that the settings ask for. It
+// learns which chains there are beyond the skeleton.
+func (p *Plane) compareSkeleton(l *loaded, settings dataplane.Settings) (found fit, ok bool) {
 	sets, err := p.conn.GetSets(l.family.table())
 	if err != nil || len(sets) != len(l.sets) {
-		return nil, false
+		return fit{}, false
 	}
 	for _, set := range sets {
 		spec, ok := l.family.specs[set.Name]
-		if !ok || set.Comment != spec.commentFor(settings) {
-			return nil, false
+		if !ok || set.Comment != spec.comment {
+			return fit{}, false
 		}
 	}
-	return p.compareChains(tableName, l.family.skeleton(settings), l.learn)
-}
-
-// rewrite queues other rules for chains that stay. The kernel reads which rules a packet
-// meets once for each hook, so each sees the old or the new ones. Were the table made anew,
-// a packet could meet its new chains before, and its old maps after the commit.
-func (l *loaded) rewrite(conn *nftables.Conn, stale []chainSpec) {
-	for _, spec := range stale {
-		conn.FlushChain(&nftables.Chain{Name: spec.name, Table: l.family.table()})
-		addRules(conn, l.family.table(), spec)
+	other := settings
+	if other.IPVS = nil; settings.IPVS == nil {
+		other.IPVS = &dataplane.IPVS{}
 	}
-}
-
-// hasChains tells whether a table is in force and has the chains as we make them, and
-// besides them such only as more tells how we make.
-func (p *Plane) hasChains(table string, specs []chainSpec, more func(name string) (chainSpec, bool)) bool {
-	stale, ok := p.compareChains(table, specs, more)
-	return ok && len(stale) == 0
-}
-
-// compareChains is hasChains but for the rules in the chains: it returns those whose rules
-// are others.
-func (p *Plane) compareChains(table string, specs []chainSpec, more func(name string) (chainSpec, bool)) (stale []chainSpec, ok bool) {
-	tables, err := p.conn.ListTablesOfFamily(p.family.number)
-	if err != nil || !slices.ContainsFunc(tables, func(t *nftables.Table) bool {
-		return t.Name == table && t.Flags&nftables.TableFlagDormant == 0
-	}) {
-		return nil, false
-	}
-	chains, err := p.conn.ListChainsOfTableFamily(p.family.number)
-	if err != nil {
-		return nil, false
-	}
-	wanted := map[string]chainSpec{}
-	for _, spec := range specs {
-		wanted[spec.name] = spec
-	}
-	for _, chain := range chains {
-		if chain.Table.Name != table {
-			continue
-		}
-		spec, ok := wanted[chain.Name]
-		if !ok {
-			spec, ok = more(chain.Name)
-		}
-		rules, err := p.conn.GetRules(&nftables.Table{Family: p.family.number, Name: table}, chain)
-		if err != nil || !ok || !spec.hooked(chain) {
-			return nil, false
-		}
-		if !areMarked(rules, marksOf(p.family.number, spec.rules)) {
-			spec.name = chain.Name
-			stale = append(stale, spec)
-		}
-		delete(wanted, chain.Name)
-	}
-	return stale, len(wanted) == 0
-}
-
-// hooked tells whether a chain that exists is where the spec has it.
-func (s chainSpec) hooked(chain *nftables.Chain) bool {
-	if !s.base {
-		return chain.Hooknum == nil
-	}
-	return chain.Hooknum != nil && *chain.Hooknum == *s.hook && chain.Type == s.kind &&
-		chain.Priority != nil && *chain.Priority == s.priority &&
-		chain.Policy != nil && *chain.Policy == nftables.ChainPolicyAccept
+	return p.compareChains(tableName, l.family.skeleton(settings), l.family.skeleton(other), l.learn)
 }
 
 // learn notes a chain that exists beyond the skeleton, and returns how we make it. It
 // returns false if we make none of the name.
 func (l *loaded) learn(name string) (chainSpec, bool) {
-	number := func(prefix string) (int, bool) {
-		text, ok := strings.CutPrefix(name, prefix)
-		n, err := strconv.Atoi(text)
-		return n, ok && err == nil
+	rules, ok := l.family.extra(name)
+	if ok {
+		l.extras.there[name] = struct{}{}
 	}
-	timeout := func(prefix string) (time.Duration, bool) {
-		text, ok := strings.CutPrefix(name, prefix)
-		d, err := time.ParseDuration(text)
-		return d, ok && err == nil
-	}
-	if n, ok := number("pick-"); ok {
-		l.picks[n] = struct{}{}
-		return chainSpec{rules: l.family.pickRules(n, endpoints)}, true
-	}
-	if n, ok := number("local-pick-"); ok {
-		l.localPicks[n] = struct{}{}
-		return chainSpec{rules: l.family.pickRules(n, localEndpoints)}, true
-	}
-	// Of an affinity there are two chains, made together.
-	if d, ok := timeout("affinity-"); ok {
-		l.affinities[d] = struct{}{}
-		return chainSpec{rules: l.family.affinityRules(d, affinity, affinityEndpoints)}, true
-	}
-	if d, ok := timeout("local-affinity-"); ok {
-		return chainSpec{rules: l.family.affinityRules(d, localAffinity, localAffinityEndpoints)}, true
-	}
-	return chainSpec{}, false
+	return chainSpec{name: name, rules: rules}, ok
 }

@@ -21,26 +21,17 @@ const (
 	rejectChain       = "reject"
 	localStickChain   = "local-affinity"
 
-	// Those beside IPVS.
-	servedChain  = "served"
+	// outsideChain is there beside IPVS.
 	outsideChain = "guard-outside"
 )
 
-// layoutVersion changes whenever the skeleton changes otherwise than by settings.
-const layoutVersion = 5
+// layoutVersion changes whenever sets or the meaning of their elements change. Other chains
+// and rules need no other version.
+const layoutVersion = 6
 
 // readyPicks is up to which number of backends pick chains are made in advance:
 // to add one later makes the kernel walk the whole endpoint map.
 const readyPicks = 16
-
-func pickChain(n int) string      { return fmt.Sprintf("pick-%d", n) }
-func localPickChain(n int) string { return fmt.Sprintf("local-pick-%d", n) }
-
-func affinityChain(timeout time.Duration) string {
-	return fmt.Sprintf("affinity-%ds", int(timeout/time.Second))
-}
-
-func localAffinityChain(timeout time.Duration) string { return "local-" + affinityChain(timeout) }
 
 // chainSpec is a chain of the skeleton with its rules.
 type chainSpec struct {
@@ -246,13 +237,6 @@ func (f *family) own(prefixes []netip.Prefix) []netip.Prefix {
 	return list
 }
 
-// pickRules are the rules of a pick-N chain over a map of slots.
-func (f *family) pickRules(n int, slots string) [][]expr.Any {
-	return [][]expr.Any{rule(f.frontend(),
-		one(&expr.Numgen{Register: f.afterFrontend(), Modulus: uint32(n), Type: unix.NFT_NG_RANDOM}),
-		f.dnatTo(slots))}
-}
-
 // dynsetDelete is NFT_DYNSET_OP_DELETE of linux/netfilter/nf_tables.h.
 const dynsetDelete = 2
 
@@ -273,17 +257,7 @@ func (f *family) affinityRules(timeout time.Duration, memory, valid string) [][]
 	}
 }
 
-// layoutName identifies the chains and sets that settings give, whatever rules are in them, so
-// that an agent knows whether it can go on with those that it finds.
-func layoutName(settings dataplane.Settings) string {
-	beside := ""
-	if settings.IPVS != nil {
-		beside = " beside IPVS"
-	}
-	return fmt.Sprintf("layout %d%s", layoutVersion, beside)
-}
-
 // fingerprint identifies the skeleton that settings give, rules included.
 func fingerprint(settings dataplane.Settings) string {
-	return fmt.Sprint(layoutName(settings), settings.Detect, settings.DetectCIDRs, settings.DetectInterface, settings.MasqueradeAll, settings.MasqueradeBit, settings.TCPBeLiberal)
+	return fmt.Sprint(layoutVersion, useOf(settings), settings.Detect, settings.DetectCIDRs, settings.DetectInterface, settings.MasqueradeAll, settings.MasqueradeBit, settings.TCPBeLiberal)
 }

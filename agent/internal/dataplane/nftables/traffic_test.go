@@ -151,10 +151,27 @@ func (c *clients) wait(t testing.TB) {
 // between a packet's look-ups again and again, and none may go to an endpoint that
 // a commit has taken away.
 func TestNoConnectionIsLostWhileEndpointsChange(t *testing.T) {
+	for name, change := range map[string]func(*state.Service, int){
+		"at random": func(*state.Service, int) {},
+		// In turn, each number of endpoints has a chain of its own, which comes and goes.
+		"in turn":   func(s *state.Service, _ int) { s.Scheduler = "rr" },
+		"by a hash": func(s *state.Service, _ int) { s.Scheduler = "sh" },
+		"in all ways": func(s *state.Service, i int) {
+			s.Scheduler = []string{"", "rr", "sh", "dh", "mh", "wrr", "fo"}[i/3%7]
+		},
+	} {
+		t.Run(name, func(t *testing.T) { changeEndpointsUnderConnections(t, change) })
+	}
+}
+
+func changeEndpointsUnderConnections(t *testing.T, change func(s *state.Service, i int)) {
 	plane, table := open(t), ruleset.NewTable()
 	backends := serveBackends(t, 10)
+	applied := 0
 	apply := func(serving []*backend) {
 		v := clusterView(serving)
+		change(v.Service, applied)
+		applied++
 		changes := update(table, v)
 		if err := plane.Apply(context.Background(), &changes); err != nil {
 			t.Fatal(err)

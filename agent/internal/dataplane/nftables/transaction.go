@@ -2,13 +2,11 @@ package nftables
 
 import (
 	"encoding/binary"
-	"maps"
 	"net/netip"
 	"slices"
-	"time"
+	"strconv"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/expr"
 
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
 )
@@ -19,10 +17,11 @@ type loaded struct {
 	// beside is set if IPVS balances, beside these rules.
 	beside bool
 	sets   map[string]*nftables.Set
-	// picks and affinities are the chains that exist beyond the skeleton.
-	picks, localPicks map[int]struct{}
-	affinities        map[time.Duration]struct{}
-	spare             spares
+	extras extras
+	spare  spares
+	// retired are sets that rules looked into which have just been replaced. They are to be
+	// emptied; true once a Collect has seen it.
+	retired map[string]bool
 	// counts is how many elements of ours each set has, and skeleton a hash of the
 	// handles of everything else, or 0, to notice what others do.
 	counts   map[string]int
@@ -33,7 +32,7 @@ type loaded struct {
 
 func newLoaded(f *family, settings dataplane.Settings) *loaded {
 	l := &loaded{family: f, beside: settings.IPVS != nil, sets: map[string]*nftables.Set{}, spare: spares{}, counts: map[string]int{},
-		picks: map[int]struct{}{}, localPicks: map[int]struct{}{}, affinities: map[time.Duration]struct{}{}}
+		retired: map[string]bool{}, extras: extras{family: f, there: map[string]struct{}{}, unused: map[string]bool{}}}
 	for _, spec := range f.sets {
 		l.sets[spec.name] = spec.set(f.table())
 	}
@@ -45,7 +44,6 @@ func (l *loaded) addSkeleton(conn *nftables.Conn, settings dataplane.Settings) e
 	table := conn.AddTable(l.family.table())
 	for _, spec := range l.family.sets {
 		set := spec.set(table)
-		set.Comment = spec.commentFor(settings)
 		if err := conn.AddSet(set, nil); err != nil {
 			return err
 		}
@@ -55,14 +53,19 @@ func (l *loaded) addSkeleton(conn *nftables.Conn, settings dataplane.Settings) e
 	for _, spec := range chains {
 		addChain(conn, table, spec)
 	}
-	for n := 1; n <= readyPicks && !l.beside; n++ {
-		l.addPick(conn, n)
-		l.addLocalPick(conn, n)
-	}
 	for _, spec := range chains {
 		addRules(conn, table, spec)
 	}
 	return nil
+}
+
+// ready are the chains that are made before an element goes to them.
+func (l *loaded) ready() map[string]struct{} {
+	names := map[string]struct{}{}
+	for n := 1; n <= readyPicks && !l.beside; n++ {
+		names[pickPrefix+strconv.Itoa(n)], names[localPrefix+pickPrefix+strconv.Itoa(n)] = struct{}{}, struct{}{}
+	}
+	return names
 }
 
 func addChain(conn *nftables.Conn, table *nftables.Table, spec chainSpec) {
@@ -81,51 +84,9 @@ func addRules(conn *nftables.Conn, table *nftables.Table, spec chainSpec) {
 	}
 }
 
-func (l *loaded) addRegular(conn *nftables.Conn, name string, rules [][]expr.Any) {
-	spec := chainSpec{name: name, rules: rules}
-	addChain(conn, l.family.table(), spec)
-	addRules(conn, l.family.table(), spec)
-}
-
-func (l *loaded) addPick(conn *nftables.Conn, n int) {
-	if _, ok := l.picks[n]; !ok {
-		l.addRegular(conn, pickChain(n), l.family.pickRules(n, endpoints))
-		l.picks[n] = struct{}{}
-	}
-}
-
-func (l *loaded) addLocalPick(conn *nftables.Conn, n int) {
-	if _, ok := l.localPicks[n]; !ok {
-		l.addRegular(conn, localPickChain(n), l.family.pickRules(n, localEndpoints))
-		l.localPicks[n] = struct{}{}
-	}
-}
-
-func (l *loaded) addAffinity(conn *nftables.Conn, timeout time.Duration) {
-	if _, ok := l.affinities[timeout]; !ok {
-		l.addRegular(conn, affinityChain(timeout), l.family.affinityRules(timeout, affinity, affinityEndpoints))
-		l.addRegular(conn, localAffinityChain(timeout), l.family.affinityRules(timeout, localAffinity, localAffinityEndpoints))
-		l.affinities[timeout] = struct{}{}
-	}
-}
-
-// queueChains puts the chains that a batch needs into the transaction.
-func (l *loaded) queueChains(tx *transaction, b *batch) {
-	for _, n := range slices.Sorted(maps.Keys(b.picks)) {
-		l.addPick(tx.library(), n)
-	}
-	for _, n := range slices.Sorted(maps.Keys(b.localPicks)) {
-		l.addLocalPick(tx.library(), n)
-	}
-	for _, timeout := range slices.Sorted(maps.Keys(b.affinities)) {
-		l.addAffinity(tx.library(), timeout)
-	}
-}
-
-// queue puts a batch into the transaction: chains first, then its elements and the digest
-// of what there is then.
+// queue puts a batch into the transaction: its elements and the digest of what there is
+// then.
 func (l *loaded) queue(tx *transaction, b *batch) error {
-	l.queueChains(tx, b)
 	if b.empty() && l.digest != 0 {
 		return nil
 	}
