@@ -47,9 +47,11 @@ func (e explainer) Explain(name string, key model.Key) (introspection.Explanatio
 		explanation.Decisions = append(explanation.Decisions, "traffic is not told: the cluster has no Node "+name)
 		return explanation, nil
 	}
+	ofNode := settings.For(node)
+	explanation.Decisions = append(explanation.Decisions, ofNode.Scheduler(service))
 	var complete bool
 	explanation.Traffic, complete = traffic.Answer(traffic.Question{
-		Service: service, Slices: owned, Node: node, ServiceCIDRs: e.objects.ServiceCIDRs(), Settings: settings.For(node),
+		Service: service, Slices: owned, Node: node, ServiceCIDRs: e.objects.ServiceCIDRs(), Settings: ofNode,
 	})
 	if !complete {
 		explanation.Decisions = append(explanation.Decisions, "traffic is not told of all frontends: the Service has too many endpoints for that")

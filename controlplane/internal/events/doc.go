@@ -6,6 +6,7 @@
 //	FailedToSetSysctl                Warning  Node           a node cannot set up connection tracking
 //	Rejected                         Warning  Service, EndpointSlice  what admission or a budget keeps out
 //	NodeRejected                     Warning  Service, EndpointSlice, Node  what a node could not use
+//	NodeWarned                       Warning  Service        what a node serves otherwise than asked for
 //
 // Events are best effort and never hold anything up: they are queued within bounds
 // and written in the background, few at a time and few for each object. One that is

@@ -30,7 +30,7 @@ func answers() *asktest.Answers {
 				Rejected: []*discoveryv1.RejectedResource{{Name: &discoveryv1.ResourceName{Name: "demo/web"}, Reason: "too many\nports"}, {}}},
 		}},
 		View: &introspectionv1.GetViewResponse{Services: []*introspectionv1.ServiceView{
-			{Name: "demo/idle", Service: &discoveryv1.Service{ClusterIps: []string{"10.96.0.2"}, Ports: []*discoveryv1.ServicePort{{Port: 53, Protocol: discoveryv1.Protocol_PROTOCOL_UDP}}}},
+			{Name: "demo/idle", Service: &discoveryv1.Service{Scheduler: "wlc", ClusterIps: []string{"10.96.0.2"}, Ports: []*discoveryv1.ServicePort{{Port: 53, Protocol: discoveryv1.Protocol_PROTOCOL_UDP}}}},
 			{
 				Name: "demo/web",
 				Service: &discoveryv1.Service{
@@ -106,7 +106,7 @@ func TestServices(t *testing.T) {
 	out, _ := run(t, a, "services", "--node", "node-a")
 	equal(t, out, `
 SERVICE     TYPE           POLICY                     CLUSTER-IP             EXTERNAL-IP    PORT(S)        ENDPOINTS
-demo/idle   ClusterIP      Cluster                    10.96.0.2              -              53/UDP         none
+demo/idle   ClusterIP      scheduler wlc              10.96.0.2              -              53/UDP         none
 demo/web    LoadBalancer   external Local, ClientIP   10.96.0.1,fd00:96::1   203.0.113.10   80:30080/TCP   2 (2 on it)
 `)
 	if a.AskedView.GetNode() != "node-a" {

@@ -24,7 +24,8 @@ func servicesCommand(now func() time.Time) *cobra.Command {
 
   TYPE       by what it has: load-balancer addresses, node ports or neither
   POLICY     where traffic from inside / from outside may go, if not everywhere
-             (Local: only to endpoints on the node that it reached), and affinity
+             (Local: only to endpoints on the node that it reached), affinity, and the
+             scheduler that the Service asks for
   ENDPOINTS  how many addresses it may use; with --node, how many of them are on it`,
 		Example: `  portolan get services --node node-a
   portolan get services demo/web -o yaml`,
@@ -81,6 +82,9 @@ func policy(service *discoveryv1.Service) string {
 	}
 	if service.GetSessionAffinityTimeout() != nil {
 		parts = append(parts, "ClientIP")
+	}
+	if service.GetScheduler() != "" {
+		parts = append(parts, "scheduler "+service.GetScheduler())
 	}
 	if len(parts) == 0 {
 		return "Cluster"
