@@ -27,9 +27,11 @@ import (
 	"github.com/portolan-net/portolan/controlplane/internal/kube"
 	"github.com/portolan-net/portolan/controlplane/internal/manifest"
 	"github.com/portolan-net/portolan/controlplane/internal/metrics"
+	"github.com/portolan-net/portolan/controlplane/internal/nodeauth"
 	"github.com/portolan-net/portolan/controlplane/internal/nodes"
 	"github.com/portolan-net/portolan/controlplane/internal/round"
 	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
+	"github.com/portolan-net/portolan/controlplane/internal/userauth"
 )
 
 // Config says where a control plane finds what it needs.
@@ -50,12 +52,17 @@ type Config struct {
 	MaxStreams int
 	ProxyConfig
 	BrakeConfig
+	IdentityConfig
 
 	// Agents is where agents connect; nil serves none. Credentials are its TLS.
 	Agents      net.Listener
 	Credentials credentials.TransportCredentials
 	// Admin is where people ask, in plaintext; it must be a local listener.
 	Admin net.Listener
+	// API is where people ask over the network, as far as the cluster allows them to; nil
+	// serves none. APICredentials are its TLS.
+	API            net.Listener
+	APICredentials credentials.TransportCredentials
 	// Metrics is where Prometheus and probes ask; nil serves none.
 	Metrics net.Listener
 
@@ -84,6 +91,10 @@ type controlPlane struct {
 	configuration *configfile.File
 	// events is nil unless the source is an API server.
 	events *events.Recorder
+	// agents lets agents in; nil if nobody is asked who he is.
+	agents *agentAuth
+	// users lets people in over the network; nil if that is not served.
+	users *userauth.Gate
 }
 
 // Run serves until the context ends.
@@ -102,8 +113,14 @@ func Run(ctx context.Context, config Config) error {
 	if c.events != nil {
 		group.Go(func() error { return c.events.Run(ctx) })
 	}
+	if c.agents != nil {
+		group.Go(func() error { return c.agents.run(ctx) })
+	}
 	if config.Agents != nil {
 		group.Go(func() error { return c.serve(ctx, config.Agents, c.agentServer()) })
+	}
+	if config.API != nil {
+		group.Go(func() error { return c.serve(ctx, config.API, c.apiServer()) })
 	}
 	if config.Admin != nil {
 		group.Go(func() error { return c.serve(ctx, config.Admin, c.adminServer()) })
@@ -141,6 +158,9 @@ func assemble(config Config) (*controlPlane, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.identify(); err != nil {
+		return nil, err
+	}
 	registry := nodes.NewRegistry(nodes.Config{Now: time.Now, Known: func(node string) bool { return c.objects.Node(node) != nil }})
 	c.metrics = metrics.New(metrics.Config{
 		Cluster: c.objects, Snapshots: c.snapshots, Nodes: registry, Version: config.Version,
@@ -150,7 +170,7 @@ func assemble(config Config) (*controlPlane, error) {
 	c.discovery, err = discovery.New(discovery.Config{
 		Snapshots: c.snapshots, Nodes: registry, Logger: config.Logger.Named("discovery"),
 		MaxStreams: c.MaxStreams, Doubt: func(held, served int) bool { return c.driver.Doubt(held, served) },
-		Observe: c.metrics.Acknowledged, Events: c.discoveryEvents(), Now: time.Now,
+		Observe: c.metrics.Acknowledged, Events: c.discoveryEvents(), Now: time.Now, Authorize: c.authorize(),
 	})
 	if err != nil {
 		return nil, err
@@ -193,6 +213,9 @@ func (c *controlPlane) agentServer() *grpc.Server {
 	if c.Credentials != nil {
 		options = append(options, grpc.Creds(c.Credentials))
 	}
+	if c.agents != nil {
+		options = append(options, grpc.StreamInterceptor(c.agents.StreamInterceptor), grpc.UnaryInterceptor(c.agents.UnaryInterceptor))
+	}
 	server := grpc.NewServer(options...)
 	discovery.Register(server, c.discovery)
 	healthpb.RegisterHealthServer(server, c.health)
@@ -201,7 +224,20 @@ func (c *controlPlane) agentServer() *grpc.Server {
 
 // adminServer serves people: the same streams, answers, and what gRPC tools ask.
 func (c *controlPlane) adminServer() *grpc.Server {
-	server := grpc.NewServer(discovery.AdminOptions()...)
+	return c.forPeople(grpc.StreamInterceptor(nodeauth.Trust))
+}
+
+// apiServer serves those whom the cluster allows to ask.
+func (c *controlPlane) apiServer() *grpc.Server {
+	options := []grpc.ServerOption{grpc.UnaryInterceptor(c.users.UnaryInterceptor), grpc.ChainStreamInterceptor(c.users.StreamInterceptor, nodeauth.Trust)}
+	if c.APICredentials != nil {
+		options = append(options, grpc.Creds(c.APICredentials))
+	}
+	return c.forPeople(options...)
+}
+
+func (c *controlPlane) forPeople(options ...grpc.ServerOption) *grpc.Server {
+	server := grpc.NewServer(append(discovery.AdminOptions(), options...)...)
 	discovery.Register(server, c.discovery)
 	introspection.Register(server, c.intro)
 	administration.Register(server, c.orders)

@@ -21,12 +21,14 @@ import (
 	"github.com/portolan-net/portolan/agent"
 	"github.com/portolan-net/portolan/cmd/internal/logging"
 	"github.com/portolan-net/portolan/cmd/internal/tlsflags"
+	"github.com/portolan-net/portolan/cmd/internal/tokenfile"
 	"github.com/portolan-net/portolan/cmd/internal/version"
 )
 
 type options struct {
 	logging    logging.Flags
 	tls        tlsflags.Flags
+	token      string
 	node       string
 	servers    []string
 	checkpoint string
@@ -60,6 +62,8 @@ removes them.
 With --init-only it does the one thing that needs more than CAP_NET_ADMIN, which is
 to set the kernel's connection tracking up, and ends: for an init container.`,
 		Example: `  portolan-agent --server 192.0.2.10:9440 --server 192.0.2.11:9440 \
+    --tls-ca-file ca.crt --token-file /var/run/secrets/portolan/token
+  portolan-agent --server 192.0.2.10:9440 \
     --tls-ca-file ca.crt --tls-cert-file node.crt --tls-key-file node.key`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return o.run(command) },
@@ -81,7 +85,8 @@ func (o *options) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.profiling, "profiling", false, "serve profiles at /debug/pprof, beside the metrics")
 	flags.BoolVar(&o.initOnly, "init-only", false, "set the kernel's connection tracking up as configured, say what was set, and end")
 	flags.DurationVar(&o.initTimeout, "init-timeout", defaultInitTimeout, "with --init-only, how long to wait for a control plane before the checkpoint's configuration is used")
-	o.tls.Register(flags, "control planes")
+	flags.StringVar(&o.token, "token-file", "", "file with the ServiceAccount token of this pod, shown to control planes and read again for each connection")
+	o.tls.RegisterClient(flags)
 	o.logging.Register(flags)
 }
 
@@ -112,12 +117,12 @@ func (o *options) run(command *cobra.Command) error {
 	if err := o.complete(); err != nil {
 		return err
 	}
-	transport, err := o.tls.Client(o.servers)
+	dial, err := o.dialOptions()
 	if err != nil {
 		return err
 	}
 	config := agent.Config{
-		Node: o.node, Servers: o.servers, DialOptions: []grpc.DialOption{grpc.WithTransportCredentials(transport)},
+		Node: o.node, Servers: o.servers, DialOptions: dial,
 		CheckpointPath: o.checkpoint, MaxServiceElements: o.maxService, MaxElements: o.maxAll,
 		HealthAddress: o.healthz, MetricsAddress: o.metrics,
 		BindHardFail: o.hardFail, Profiling: o.profiling, Flags: values(command.Flags()),
@@ -131,6 +136,23 @@ func (o *options) run(command *cobra.Command) error {
 		fmt.Fprintln(command.OutOrStdout(), line)
 	}
 	return err
+}
+
+// dialOptions are how control planes are known, and how this node is to them.
+func (o *options) dialOptions() ([]grpc.DialOption, error) {
+	transport, err := o.tls.Client(o.servers)
+	if err != nil {
+		return nil, err
+	}
+	options := []grpc.DialOption{grpc.WithTransportCredentials(transport)}
+	if o.token == "" {
+		return options, nil
+	}
+	if _, err := tokenfile.Read(o.token); err != nil {
+		return nil, fmt.Errorf("--token-file: %w", err)
+	}
+	// Without TLS all servers are local, or --insecure says that it does not matter.
+	return append(options, grpc.WithPerRPCCredentials(tokenfile.Credentials{Path: o.token, Plaintext: o.tls.Plaintext()})), nil
 }
 
 // values returns what every flag is set to.

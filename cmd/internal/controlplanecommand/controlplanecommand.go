@@ -4,11 +4,13 @@ package controlplanecommand
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/portolan-net/portolan/cmd/internal/kubelogging"
 	"github.com/portolan-net/portolan/cmd/internal/logging"
@@ -21,6 +23,9 @@ type options struct {
 	logging      logging.Flags
 	tls          tlsflags.Flags
 	config       controlplane.ProxyConfig
+	identity     controlplane.IdentityConfig
+	agentAuth    string
+	api          string
 	brake        controlplane.BrakeConfig
 	manifests    string
 	kubeconfig   string
@@ -47,6 +52,8 @@ Nothing is served before the source has delivered everything once, and nodes kee
 their rules while no control plane runs.`,
 		Example: `  portolan-controlplane --manifests cluster/ --listen 127.0.0.1:9440
   portolan-controlplane --kubeconfig ~/.kube/config --config kube-proxy.yaml \
+    --tls-cert-file server.crt --tls-key-file server.key
+  portolan-controlplane --kubeconfig ~/.kube/config --agent-auth certificate \
     --tls-ca-file ca.crt --tls-cert-file server.crt --tls-key-file server.key`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return o.run(command.Context()) },
@@ -67,7 +74,11 @@ their rules while no control plane runs.`,
 	flags.StringVar(&o.listen, "listen", "0.0.0.0:9440", "where agents connect")
 	flags.StringVar(&o.admin, "admin-listen", "127.0.0.1:9441", "where portolan and grpcurl ask (loopback host:port, or unix:PATH); empty means nowhere")
 	flags.StringVar(&o.metrics, "metrics-listen", "127.0.0.1:9442", "where to serve /metrics, /healthz and /readyz; empty means nowhere")
-	o.tls.Register(flags, "agents")
+	flags.StringVar(&o.agentAuth, "agent-auth", "", "how agents show which node they are on: token (of a pod's ServiceAccount), certificate (that names the node), or none (default: certificate with --tls-ca-file, else token with --tls-cert-file, else none)")
+	flags.StringVar(&o.identity.AgentAudience, "agent-audience", controlplane.DefaultAgentAudience, "audience of agents' tokens")
+	flags.StringVar(&o.identity.AgentServiceAccount, "agent-service-account", controlplane.DefaultAgentServiceAccount, "ServiceAccount of agents, NAMESPACE/NAME")
+	flags.StringVar(&o.api, "api-listen", "", "where those ask over the network whom the cluster allows to, by a token (TokenReview, SubjectAccessReview); needs TLS; empty means nowhere")
+	o.tls.RegisterServer(flags)
 	o.logging.Register(flags)
 	return command
 }
@@ -89,16 +100,78 @@ func (o *options) run(ctx context.Context) error {
 	if config.Credentials, err = o.tls.Server(config.Agents.Addr()); err != nil {
 		return fmt.Errorf("--listen %s: %w", o.listen, err)
 	}
+	if config.IdentityConfig, err = o.identify(config.Agents.Addr()); err != nil {
+		return err
+	}
 	if config.Admin, err = o.listenAdmin(ctx); err != nil {
 		return err
+	}
+	if o.api != "" {
+		if config.API, config.APICredentials, err = o.listenAPI(ctx); err != nil {
+			return err
+		}
 	}
 	if o.metrics != "" {
 		if config.Metrics, err = listen(ctx, "--metrics-listen", o.metrics); err != nil {
 			return err
 		}
 	}
-	logger.Info("control plane starting", "agents", o.listen, "admin", o.admin, "version", config.Version)
+	logger.Info("control plane starting", "agents", o.listen, "agent-auth", config.AgentAuth, "admin", o.admin, "api", o.api, "version", config.Version)
 	return controlplane.Run(ctx, config)
+}
+
+// identify returns how agents are known on the address where they connect.
+func (o *options) identify(address net.Addr) (controlplane.IdentityConfig, error) {
+	identity := o.identity
+	switch identity.AgentAuth = controlplane.AgentAuth(o.agentAuth); {
+	case identity.AgentAuth != "":
+	case o.tls.CA != "":
+		identity.AgentAuth = controlplane.AgentAuthCertificate
+	case o.tls.Cert != "" && o.manifests == "":
+		identity.AgentAuth = controlplane.AgentAuthToken
+	default:
+		identity.AgentAuth = controlplane.AgentAuthNone
+	}
+	local := tlsflags.IsLocal(address)
+	switch identity.AgentAuth {
+	case controlplane.AgentAuthCertificate:
+		if o.tls.CA == "" {
+			return identity, errors.New("--agent-auth certificate: expected --tls-ca-file, --tls-cert-file and --tls-key-file")
+		}
+	case controlplane.AgentAuthToken:
+		if o.manifests != "" {
+			return identity, errors.New("--agent-auth token: expected an API server as the source, which knows tokens, and not --manifests")
+		}
+		if o.tls.Plaintext() && !local {
+			return identity, fmt.Errorf("--agent-auth token: expected --tls-cert-file and --tls-key-file: tokens are not sent in plaintext to %s", o.listen)
+		}
+	case controlplane.AgentAuthNone:
+		if !local && !o.tls.Insecure {
+			return identity, fmt.Errorf("--listen %s: anybody who reaches it could say that he is any node: expected --agent-auth token or certificate, or --insecure", o.listen)
+		}
+	default:
+		return identity, fmt.Errorf("--agent-auth %q: expected token, certificate or none", o.agentAuth)
+	}
+	return identity, nil
+}
+
+// listenAPI listens where people ask over the network.
+func (o *options) listenAPI(ctx context.Context) (net.Listener, credentials.TransportCredentials, error) {
+	if o.manifests != "" {
+		return nil, nil, fmt.Errorf("--api-listen %s: expected an API server as the source, which knows who may ask, and not --manifests", o.api)
+	}
+	listener, err := listen(ctx, "--api-listen", o.api)
+	if err != nil {
+		return nil, nil, err
+	}
+	if o.tls.Cert == "" && !tlsflags.IsLocal(listener.Addr()) {
+		_ = listener.Close()
+		return nil, nil, fmt.Errorf("--api-listen %s: expected --tls-cert-file and --tls-key-file: tokens are not sent in plaintext", o.api)
+	}
+	// Who asks shows a token, not a certificate.
+	server := tlsflags.Flags{Cert: o.tls.Cert, Key: o.tls.Key}
+	transport, err := server.Server(listener.Addr())
+	return listener, transport, err
 }
 
 // hostname is the pod's name where the process runs in one.

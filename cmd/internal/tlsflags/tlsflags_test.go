@@ -124,6 +124,79 @@ func TestBothSidesMustBeSignedByTheCA(t *testing.T) {
 	if err := ask(t, ours.flags("server"), Flags{Insecure: true}); err == nil {
 		t.Error("a client without a certificate was let in")
 	}
+	if err := ask(t, ours.flags("server"), Flags{CA: ours.flags("client").CA}); err == nil {
+		t.Error("a client that knows the CA but has no certificate was let in")
+	}
+}
+
+// TestAServerWithoutACAAsksForNoCertificate: who its clients are is shown by tokens then.
+func TestAServerWithoutACAAsksForNoCertificate(t *testing.T) {
+	authority := newAuthority(t)
+	server := authority.flags("server")
+	server.CA = ""
+	client := Flags{CA: filepath.Join(authority.dir, "ca.crt")}
+	if err := ask(t, server, client); err != nil {
+		t.Error(err)
+	}
+	if client.ServerName = "portolan"; ask(t, server, client) == nil {
+		t.Error("a certificate for another name was believed")
+	}
+}
+
+// TestRenewedFilesNeedNoRestart of either side, whichever file it is.
+func TestRenewedFilesNeedNoRestart(t *testing.T) {
+	first, second := newAuthority(t), newAuthority(t)
+	server, client := first.flags("server"), first.flags("client")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serverCredentials, err := server.Server(listener.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	clientCredentials, err := client.Client([]string{listener.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve := grpc.NewServer(grpc.Creds(serverCredentials))
+	healthpb.RegisterHealthServer(serve, health.NewServer())
+	go func() { _ = serve.Serve(listener) }()
+	defer serve.Stop()
+	check := func() error {
+		conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(clientCredentials))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		_, err = healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{})
+		return err
+	}
+	if err := check(); err != nil {
+		t.Fatal(err)
+	}
+	renew := func(files, by Flags) {
+		for from, to := range map[string]string{by.CA: files.CA, by.Cert: files.Cert, by.Key: files.Key} {
+			content, err := os.ReadFile(from)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(to, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// Both sides share the file of the CA.
+	renew(server, second.flags("server"))
+	if err := check(); err == nil {
+		t.Error("a client of the old CA was let in by a server of the new one")
+	}
+	renew(client, second.flags("client"))
+	if err := check(); err != nil {
+		t.Errorf("after both were renewed: %v", err)
+	}
 }
 
 func TestPlaintextBeyondLoopbackNeedsTheFlag(t *testing.T) {
@@ -150,10 +223,11 @@ func TestPlaintextBeyondLoopbackNeedsTheFlag(t *testing.T) {
 func TestFilesThatCannotBeUsedAreNamed(t *testing.T) {
 	good := newAuthority(t).flags("server")
 	for want, bad := range map[string]Flags{
-		"expected all of --tls-ca-file, --tls-cert-file and --tls-key-file, or none": {CA: good.CA},
-		"--tls-ca-file: open /nowhere": {CA: "/nowhere", Cert: good.Cert, Key: good.Key},
-		"expected certificates in PEM": {CA: good.Key, Cert: good.Cert, Key: good.Key},
-		"--tls-cert-file " + good.Cert: {CA: good.CA, Cert: good.Cert, Key: good.Cert},
+		"--tls-ca-file: expected --tls-cert-file and --tls-key-file with it": {CA: good.CA},
+		"expected both of --tls-cert-file and --tls-key-file, or neither":    {Cert: good.Cert},
+		"--tls-ca-file: open /nowhere":                                       {CA: "/nowhere", Cert: good.Cert, Key: good.Key},
+		"expected certificates in PEM":                                       {CA: good.Key, Cert: good.Cert, Key: good.Key},
+		"--tls-cert-file " + good.Cert:                                       {CA: good.CA, Cert: good.Cert, Key: good.Cert},
 	} {
 		if _, err := bad.Server(&net.UnixAddr{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)

@@ -11,6 +11,7 @@ import (
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	"github.com/portolan-net/portolan/controlplane/internal/limit"
+	"github.com/portolan-net/portolan/controlplane/internal/nodeauth"
 	"github.com/portolan-net/portolan/controlplane/internal/nodes"
 	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
 )
@@ -21,9 +22,9 @@ type Config struct {
 	Snapshots *snapshot.Store
 	Nodes     *nodes.Registry
 	Logger    hclog.Logger
-	// Authorize tells whether the stream's peer may have the node's view. An error
+	// Authorize gives the stream's peer the right to the node's view, or not. An error
 	// that has no gRPC status becomes PERMISSION_DENIED. Nil allows everybody.
-	Authorize func(ctx context.Context, node *discoveryv1.Node) error
+	Authorize func(ctx context.Context, node string) (nodeauth.Grant, error)
 	// Doubt tells whether a subscriber that resumes with so many Services, or more, must
 	// not be brought to a view that has so many, because they may only seem to be gone.
 	// Nil never doubts.

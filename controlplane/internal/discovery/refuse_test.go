@@ -2,7 +2,9 @@ package discovery
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +15,7 @@ import (
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	"github.com/portolan-net/portolan/controlplane/internal/model"
+	"github.com/portolan-net/portolan/controlplane/internal/nodeauth"
 )
 
 func TestRequestsThatMakeNoSenseAreRefused(t *testing.T) {
@@ -157,14 +160,48 @@ func TestShutdownSendsSubscribersElsewhere(t *testing.T) {
 	})
 }
 
+// TestAStreamEndsWithItsRight: in good order once the token has ended, so that the node comes
+// back with another; at once if it is taken back.
+func TestAStreamEndsWithItsRight(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		revoked := make(chan struct{})
+		r := newReplica(t, func(c *Config) {
+			c.Authorize = func(_ context.Context, node string) (nodeauth.Grant, error) {
+				if node == "revoked" {
+					return nodeauth.Grant{Revoked: revoked}, nil
+				}
+				return nodeauth.Grant{Until: time.Now().Add(5 * time.Minute)}, nil
+			}
+		})
+		defer r.stop()
+		r.commit(t, "services", services(1, 80)...)
+		ending, cut := r.open(t).node("ending"), r.open(t).node("revoked")
+		defer ending.close()
+		defer cut.close()
+		begun := time.Now()
+		for _, c := range []*client{ending, cut} {
+			piece := last(c.commit())
+			c.ack(&discoveryv1.Ack{ResponseNonce: piece.GetNonce(), Digest: piece.GetDigest()})
+		}
+		close(revoked)
+		cut.ends(codes.Unauthenticated, "no longer good")
+		if _, err := ending.stream.Recv(); !errors.Is(err, io.EOF) {
+			t.Errorf("ended with %v: want in good order", err)
+		}
+		if lasted := time.Since(begun); lasted > 5*time.Minute || lasted < 4*time.Minute {
+			t.Errorf("the stream ended after %s, its token after five minutes", lasted)
+		}
+	})
+}
+
 func TestAViewIsOnlyForWhoIsAuthorized(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newReplica(t, func(c *Config) {
-			c.Authorize = func(_ context.Context, node *discoveryv1.Node) error {
-				if node.GetId() != "n" {
-					return fmt.Errorf("the token is node n's")
+			c.Authorize = func(_ context.Context, node string) (nodeauth.Grant, error) {
+				if node != "n" {
+					return nodeauth.Grant{}, fmt.Errorf("the token is node n's")
 				}
-				return nil
+				return nodeauth.Grant{}, nil
 			}
 		})
 		defer r.stop()

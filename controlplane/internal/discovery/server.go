@@ -14,6 +14,7 @@ import (
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	"github.com/portolan-net/portolan/controlplane/internal/model"
+	"github.com/portolan-net/portolan/controlplane/internal/nodeauth"
 	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
 )
 
@@ -101,11 +102,14 @@ func (s *Server) StreamDeltas(stream rpc) error {
 // subscription serves what was subscribed to, if it may be.
 func (s *Server) subscription(session *session, subscribe *discoveryv1.Subscribe) error {
 	ctx := session.stream.Context()
-	if err := s.authorize(ctx, subscribe.GetNode()); err != nil {
+	grant, err := s.authorize(ctx, subscribe.GetNode().GetId())
+	if err != nil {
 		s.counters.unauthorized.Add(1)
 		return err
 	}
-	err := s.door.admit(subscribe.GetNode().GetId())
+	defer grant.End()
+	session.grant = grant
+	err = s.door.admit(subscribe.GetNode().GetId())
 	if err == nil {
 		err = s.fresh(ctx, subscribe.GetResume().GetSource())
 	}
@@ -120,15 +124,15 @@ func (s *Server) subscription(session *session, subscribe *discoveryv1.Subscribe
 }
 
 // authorize asks whether the peer may have the node's view.
-func (s *Server) authorize(ctx context.Context, node *discoveryv1.Node) error {
+func (s *Server) authorize(ctx context.Context, node string) (nodeauth.Grant, error) {
 	if s.cfg.Authorize == nil {
-		return nil
+		return nodeauth.Grant{}, nil
 	}
-	err := s.cfg.Authorize(ctx, node)
+	grant, err := s.cfg.Authorize(ctx, node)
 	if _, ok := status.FromError(err); ok {
-		return err
+		return grant, err
 	}
-	return status.Errorf(codes.PermissionDenied, "view of node %q: %s", node.GetId(), err)
+	return grant, status.Errorf(codes.PermissionDenied, "view of node %q: %s", node, err)
 }
 
 // fresh waits until there is a snapshot that is not older than what the subscriber

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+	"github.com/portolan-net/portolan/controlplane/internal/nodeauth"
 	"github.com/portolan-net/portolan/controlplane/internal/nodes"
 	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
 )
@@ -28,6 +29,7 @@ type session struct {
 	stream rpc
 	node   *discoveryv1.Node
 	peer   string
+	grant  nodeauth.Grant
 	kinds  kinds
 
 	requests chan request
@@ -53,8 +55,8 @@ type session struct {
 	heavy    bool
 	// admitted is set while the stream holds a slot for a full sync.
 	admitted bool
-	// aged is set once the stream is old enough to end.
-	aged bool
+	// aged is set once the stream is old enough to end, expired once its right has ended.
+	aged, expired bool
 
 	observer bool
 	acked    bool
@@ -127,7 +129,7 @@ func (s *session) serve(resume *discoveryv1.Resume) error {
 	now := cfg.Now()
 	s.alarm = newAlarm(now)
 	defer s.alarm.stop()
-	s.alarm.list, s.alarm.age = now.Add(listAfter), now.Add(s.server.age())
+	s.alarm.list, s.alarm.age = now.Add(listAfter), earliest(now.Add(s.server.age()), s.grant.Until)
 	s.out = pieces{limit: cfg.PieceBytes, send: func(f *frame) error {
 		err := s.stream.SendMsg(f)
 		s.alarm.progress(cfg.Now())
@@ -137,7 +139,7 @@ func (s *session) serve(resume *discoveryv1.Resume) error {
 		if err != nil {
 			return err
 		}
-		if s.aged && s.sending == nil && !s.awaiting && !s.observer {
+		if s.aged && s.sending == nil && !s.awaiting && (!s.observer || s.expired) {
 			return errAged
 		}
 		s.alarm.set(s.due())
@@ -150,6 +152,8 @@ func (s *session) serve(resume *discoveryv1.Resume) error {
 			err = s.follow()
 		case <-s.alarm.rings:
 			err = s.rung(cfg.Now())
+		case <-s.grant.Revoked:
+			err = nodeauth.ErrRevoked
 		case <-s.ctx.Done():
 			err = ended(s.ctx)
 		}
@@ -186,7 +190,10 @@ func (s *session) rung(now time.Time) error {
 		s.list(false)
 	}
 	if passed(&s.alarm.age, now) {
-		s.aged = true
+		s.aged, s.expired = true, !s.grant.Until.IsZero() && !now.Before(s.grant.Until)
+		if s.observer && !s.expired {
+			s.alarm.age = s.grant.Until // An observer's age does not matter, its right does.
+		}
 	}
 	passed(&s.alarm.rested, now)
 	if s.admitted && stuck >= cfg.SlotTimeout {

@@ -21,12 +21,16 @@ import (
 
 	adminv1 "github.com/portolan-net/portolan/api/portolan/admin/v1"
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
+	"github.com/portolan-net/portolan/cmd/internal/tlsflags"
+	"github.com/portolan-net/portolan/cmd/internal/tokenfile"
 )
 
 const (
 	defaultServer = "127.0.0.1:9441"
 	// environment overrides defaultServer.
-	environment = "PORTOLAN_SERVER"
+	environment      = "PORTOLAN_SERVER"
+	tokenEnvironment = "PORTOLAN_TOKEN_FILE"
+	caEnvironment    = "PORTOLAN_TLS_CA_FILE"
 	// maxView bounds an answer; 10,000 Services with 50 endpoints each are 20 MB.
 	maxView = 256 << 20
 )
@@ -38,6 +42,9 @@ var retry = backoff.Config{BaseDelay: 10 * time.Millisecond, Multiplier: 1.5, Ji
 type Flags struct {
 	Server  string
 	Timeout time.Duration
+	// token and tls are for a control plane's --api-listen.
+	token, tokenFile string
+	tls              tlsflags.Flags
 }
 
 // Register adds the flags to a set.
@@ -48,6 +55,10 @@ func (f *Flags) Register(flags *pflag.FlagSet) {
 	}
 	const patience = 10 * time.Second
 	flags.StringVar(&f.Server, "server", server, "admin address of a control plane, host:port or unix:PATH; also "+environment)
+	flags.StringVar(&f.tokenFile, "token-file", os.Getenv(tokenEnvironment), "file with a token for a control plane's --api-listen; also "+tokenEnvironment)
+	flags.StringVar(&f.token, "token", "", "the token itself, such as kubectl create token prints")
+	flags.StringVar(&f.tls.CA, "tls-ca-file", os.Getenv(caEnvironment), "PEM file with the CA of the control planes, for --api-listen; also "+caEnvironment)
+	flags.StringVar(&f.tls.ServerName, "tls-server-name", "", "name that the control plane's certificate is for (default: what is connected to)")
 	flags.DurationVar(&f.Timeout, "timeout", patience, "how long to wait for an answer")
 }
 
@@ -70,9 +81,12 @@ func (f *Flags) Connect() (*Client, error) {
 			return nil, fmt.Errorf("--server %q: expected host:port or unix:PATH", f.Server)
 		}
 	}
-	connection, err := grpc.NewClient("passthrough:///"+f.Server,
-		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(client.dial),
-		grpc.WithAuthority("localhost"), grpc.WithConnectParams(grpc.ConnectParams{Backoff: retry, MinConnectTimeout: time.Second}), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxView)))
+	identity, err := f.credentials()
+	if err != nil {
+		return nil, err
+	}
+	connection, err := grpc.NewClient("passthrough:///"+f.Server, append(identity, grpc.WithContextDialer(client.dial),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: retry, MinConnectTimeout: time.Second}), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxView)))...)
 	if err != nil {
 		return nil, fmt.Errorf("--server %q: %w", f.Server, err)
 	}
@@ -80,6 +94,35 @@ func (f *Flags) Connect() (*Client, error) {
 	client.IntrospectionServiceClient = introspectionv1.NewIntrospectionServiceClient(connection)
 	client.AdminServiceClient = adminv1.NewAdminServiceClient(connection)
 	return client, nil
+}
+
+// credentials are how the control plane is known, and how we are to it.
+func (f *Flags) credentials() ([]grpc.DialOption, error) {
+	plaintext := f.tls.CA == ""
+	var options []grpc.DialOption
+	if plaintext {
+		options = append(options, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithAuthority("localhost"))
+	} else {
+		transport, err := f.tls.Client(nil)
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, grpc.WithTransportCredentials(transport))
+	}
+	switch {
+	case f.token != "" && f.tokenFile != "":
+		return nil, errors.New("--token and --token-file: expected one of them")
+	case f.token == "" && f.tokenFile == "":
+		return options, nil
+	case plaintext && !tlsflags.IsLocalName(f.Server):
+		return nil, fmt.Errorf("--server %s: expected --tls-ca-file: a token is not sent in plaintext", f.Server)
+	case f.token != "":
+		return append(options, grpc.WithPerRPCCredentials(tokenfile.Static{Token: f.token, Plaintext: plaintext})), nil
+	}
+	if _, err := tokenfile.Read(f.tokenFile); err != nil {
+		return nil, fmt.Errorf("--token-file: %w", err)
+	}
+	return append(options, grpc.WithPerRPCCredentials(tokenfile.Credentials{Path: f.tokenFile, Plaintext: plaintext})), nil
 }
 
 // Close closes the connection.
