@@ -82,9 +82,12 @@ func openPlanes(logger hclog.Logger) ([]dataplane.Dataplane, error) {
 		return nil, err
 	}
 	var planes []dataplane.Dataplane
-	for _, beside := range opened {
+	for i, beside := range opened {
 		plane, err := ipvs.New(logger, beside, kernel())
 		if err != nil {
+			for _, unused := range opened[i:] {
+				err = errors.Join(err, unused.Close())
+			}
 			return nil, errors.Join(err, closePlanes(planes))
 		}
 		planes = append(planes, plane)

@@ -165,7 +165,7 @@ func assemble(config Config) (*controlPlane, error) {
 	c.metrics = metrics.New(metrics.Config{
 		Cluster: c.objects, Snapshots: c.snapshots, Nodes: registry, Version: config.Version,
 		Stats: func() discovery.Stats { return c.discovery.Stats() }, Events: c.eventStats,
-		Held: func() brake.State { return c.driver.Held() },
+		Held: func() brake.State { return c.driver.Held() }, Unauthenticated: c.agents.refusedPeers,
 	})
 	c.discovery, err = discovery.New(discovery.Config{
 		Snapshots: c.snapshots, Nodes: registry, Logger: config.Logger.Named("discovery"),

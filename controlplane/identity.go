@@ -136,6 +136,14 @@ func (a *agentAuth) run(ctx context.Context) error {
 	return group.Wait()
 }
 
+// refusedPeers returns how many peers were not let in.
+func (a *agentAuth) refusedPeers() uint64 {
+	if a == nil {
+		return 0
+	}
+	return a.refusals.Load()
+}
+
 // refused counts who is not let in, and says it, now and then.
 func (a *agentAuth) refused(peer string, err error) {
 	a.refusals.Add(1)

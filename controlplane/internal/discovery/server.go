@@ -96,6 +96,9 @@ func (s *Server) StreamDeltas(stream rpc) error {
 	if status.Code(err) == codes.InvalidArgument {
 		s.counters.invalid.Add(1)
 	}
+	if errors.Is(err, nodeauth.ErrRevoked) {
+		s.counters.revoked.Add(1)
+	}
 	return err
 }
 

@@ -15,8 +15,9 @@ type Stats struct {
 	// there were too many, or too many from one address, or of one node.
 	Overfull, PeerLimited, NodeLimited uint64
 	// Invalid counts streams that ended by a request that makes no sense, Oversized
-	// those by one that is too large, Unauthorized those of who may not have the view.
-	Invalid, Oversized, Unauthorized uint64
+	// those by one that is too large, Unauthorized those of who may not have the view,
+	// Revoked those of whom the right to it was taken back.
+	Invalid, Oversized, Unauthorized, Revoked uint64
 	// Aged counts streams that ended because of their age.
 	Aged uint64
 	// Overtaken counts streams that ended because they fell behind the change log.
@@ -32,7 +33,7 @@ type counters struct {
 	refused, takeovers, ackTimeouts, doubted          atomic.Uint64
 	overtaken                                         atomic.Uint64
 	overfull, peerLimited, nodeLimited                atomic.Uint64
-	invalid, oversized, unauthorized, aged            atomic.Uint64
+	invalid, oversized, unauthorized, revoked, aged   atomic.Uint64
 }
 
 // Stats returns the counts.
@@ -45,6 +46,6 @@ func (s *Server) Stats() Stats {
 		Acks: c.acks.Load(), Nacks: c.nacks.Load(), StaleAcks: c.staleAcks.Load(), DigestMismatches: c.digestMismatches.Load(),
 		Refused: c.refused.Load(), Takeovers: c.takeovers.Load(), AckTimeouts: c.ackTimeouts.Load(),
 		Overtaken: c.overtaken.Load(), Doubted: c.doubted.Load(), Overfull: c.overfull.Load(), PeerLimited: c.peerLimited.Load(), NodeLimited: c.nodeLimited.Load(),
-		Invalid: c.invalid.Load(), Oversized: c.oversized.Load(), Unauthorized: c.unauthorized.Load(), Aged: c.aged.Load(),
+		Invalid: c.invalid.Load(), Oversized: c.oversized.Load(), Unauthorized: c.unauthorized.Load(), Revoked: c.revoked.Load(), Aged: c.aged.Load(),
 	}
 }

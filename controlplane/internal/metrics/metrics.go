@@ -37,8 +37,10 @@ type Config struct {
 	// Events is asked at each scrape.
 	Events func() events.Stats
 	// Held is asked at each scrape.
-	Held    func() brake.State
-	Version string
+	Held func() brake.State
+	// Unauthenticated counts peers that were not let in; it is asked at each scrape.
+	Unauthenticated func() uint64
+	Version         string
 }
 
 // Metrics is the control plane's metrics registry. It is safe for concurrent use.
@@ -175,6 +177,7 @@ func (n *now) collectSaid(to sink) {
 	for reason, count := range ended(stats) {
 		to.counter(endedDesc, count, reason)
 	}
+	to.counter(endedDesc, n.cfg.Unauthenticated(), "unauthenticated")
 	said := n.cfg.Events()
 	to.counter(eventsDesc, said.Written, "written")
 	to.counter(eventsDesc, said.Repeated, "repeated")
@@ -186,7 +189,7 @@ func (n *now) collectSaid(to sink) {
 func ended(stats discovery.Stats) map[string]uint64 {
 	return map[string]uint64{
 		"full_syncs": stats.Refused, "max_streams": stats.Overfull, "peer_rate": stats.PeerLimited, "node_rate": stats.NodeLimited,
-		"held_back": stats.Doubted, "unauthorized": stats.Unauthorized, "invalid": stats.Invalid, "oversized": stats.Oversized,
+		"held_back": stats.Doubted, "unauthorized": stats.Unauthorized, "revoked": stats.Revoked, "invalid": stats.Invalid, "oversized": stats.Oversized,
 		"ack_timeout": stats.AckTimeouts, "takeover": stats.Takeovers, "change_log": stats.Overtaken, "digest_mismatch": stats.DigestMismatches, "age": stats.Aged,
 	}
 }

@@ -56,6 +56,27 @@ func (f *fakeKernel) destinations(of ruleset.Key) (map[destination]connections, 
 	return list, nil
 }
 
+func (f *fakeKernel) run(steps []step) []error {
+	results := make([]error, len(steps))
+	for i, s := range steps {
+		switch s.operation {
+		case addServer:
+			results[i] = f.addServer(s.server)
+		case changeServer:
+			results[i] = f.updateServer(s.server)
+		case addDestination:
+			results[i] = f.addDestination(s.server.Key, s.destination)
+		case changeDestination, drainDestination:
+			results[i] = f.updateDestination(s.server.Key, s.destination)
+		case deleteDestination:
+			results[i] = f.deleteDestination(s.server.Key, s.destination.backend)
+		default:
+			results[i] = f.deleteServer(s.server.Key)
+		}
+	}
+	return results
+}
+
 func (f *fakeKernel) addServer(s server) error {
 	f.note("add %s %s", s.Key, s.scheduler)
 	switch {

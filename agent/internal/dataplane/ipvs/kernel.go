@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"time"
@@ -63,20 +62,17 @@ type kernel interface {
 	// servers returns the virtual servers of a family.
 	servers(is6 bool) ([]server, error)
 	destinations(of ruleset.Key) (map[destination]connections, error)
-	addServer(s server) error
-	updateServer(s server) error
-	// deleteServer deletes a virtual server and all its destinations.
-	deleteServer(key ruleset.Key) error
-	addDestination(of ruleset.Key, d destination) error
-	updateDestination(of ruleset.Key, d destination) error
-	deleteDestination(of ruleset.Key, backend netip.AddrPort) error
+	// run makes steps in their order, and all of them whatever fails. It returns what became
+	// of each.
+	run(steps []step) []error
 	setTimeouts(t timeouts) error
 	close()
 }
 
-// moby is the kernel by way of the library.
+// moby is the kernel by way of the library, but for what is written in bulk.
 type moby struct {
 	handle *ipvs.Handle
+	*writer
 }
 
 // loadedFile is there while the module ip_vs is.
@@ -100,12 +96,20 @@ func openKernel() (*moby, error) {
 		handle.Close()
 		return nil, errNoIPVS
 	}
-	return &moby{handle: handle}, nil
+	writer, err := openWriter()
+	if err != nil {
+		handle.Close()
+		return nil, err
+	}
+	return &moby{handle, writer}, nil
 }
 
 var errNoIPVS = errors.New("mode ipvs: the kernel has no IPVS: expected the module ip_vs (modprobe ip_vs), or mode nftables for this node")
 
-func (m *moby) close() { m.handle.Close() }
+func (m *moby) close() {
+	m.handle.Close()
+	m.writer.close()
+}
 
 func (m *moby) servers(is6 bool) ([]server, error) {
 	all, err := m.handle.GetServices()
@@ -155,23 +159,6 @@ func library(key ruleset.Key) *ipvs.Service {
 	return s
 }
 
-func (s server) library() *ipvs.Service {
-	out := library(s.Key)
-	out.SchedName, out.Flags = s.scheduler, s.flags
-	if s.persistence > 0 {
-		out.Flags |= flagPersistent
-		out.Timeout = uint32(s.persistence / time.Second)
-	}
-	return out
-}
-
-func (d destination) library() *ipvs.Destination {
-	return &ipvs.Destination{
-		Address: net.IP(d.backend.Addr().AsSlice()), Port: d.backend.Port(), Weight: d.weight,
-		ConnectionFlags: ipvs.ConnectionFlagMasq,
-	}
-}
-
 func (m *moby) destinations(of ruleset.Key) (map[destination]connections, error) {
 	all, err := m.handle.GetDestinations(library(of))
 	if err != nil {
@@ -186,57 +173,6 @@ func (m *moby) destinations(of ruleset.Key) (map[destination]connections, error)
 		list[destination{netip.AddrPortFrom(addr, d.Port), d.Weight}] = connections{d.ActiveConnections, d.InactiveConnections}
 	}
 	return list, nil
-}
-
-func (m *moby) addServer(s server) error {
-	return explained(m.handle.NewService(s.library()), "adding virtual server %s with scheduler %s", s.Key, s.scheduler)
-}
-
-func (m *moby) updateServer(s server) error {
-	return explained(m.handle.UpdateService(s.library()), "changing virtual server %s to scheduler %s", s.Key, s.scheduler)
-}
-
-func (m *moby) deleteServer(key ruleset.Key) error {
-	return explained(gone(m.handle.DelService(library(key))), "deleting virtual server %s", key)
-}
-
-func (m *moby) addDestination(of ruleset.Key, d destination) error {
-	if err := d.check(of); err != nil {
-		return err
-	}
-	return explained(m.handle.NewDestination(library(of), d.library()), "adding destination %s of %s", d.backend, of)
-}
-
-func (m *moby) updateDestination(of ruleset.Key, d destination) error {
-	if err := d.check(of); err != nil {
-		return err
-	}
-	return explained(m.handle.UpdateDestination(library(of), d.library()), "changing destination %s of %s to weight %d", d.backend, of, d.weight)
-}
-
-func (m *moby) deleteDestination(of ruleset.Key, backend netip.AddrPort) error {
-	err := m.handle.DelDestination(library(of), destination{backend: backend}.library())
-	return explained(gone(err), "deleting destination %s of %s", backend, of)
-}
-
-// check refuses what the library would send and the kernel would take for something else.
-func (d destination) check(of ruleset.Key) error {
-	if d.backend.Addr().Is6() != of.Addr.Is6() {
-		return fmt.Errorf("destination %s of %s: expected an address of the same family", d.backend, of)
-	}
-	if d.weight < 0 || d.weight > ruleset.MaxWeight {
-		return fmt.Errorf("destination %s of %s: weight %d: expected 0 to %d", d.backend, of, d.weight, ruleset.MaxWeight)
-	}
-	return nil
-}
-
-// gone takes what is not there any more for deleted: ESRCH is a virtual server's, ENOENT a
-// destination's.
-func gone(err error) error {
-	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) {
-		return nil
-	}
-	return err
 }
 
 func explained(err error, format string, args ...any) error {

@@ -57,24 +57,6 @@ func (s step) String() string {
 	}
 }
 
-// run does it.
-func (s step) run(k kernel) error {
-	switch s.operation {
-	case addServer:
-		return k.addServer(s.server)
-	case changeServer:
-		return k.updateServer(s.server)
-	case addDestination:
-		return k.addDestination(s.server.Key, s.destination)
-	case changeDestination, drainDestination:
-		return k.updateDestination(s.server.Key, s.destination)
-	case deleteDestination:
-		return k.deleteDestination(s.server.Key, s.destination.backend)
-	default:
-		return k.deleteServer(s.server.Key)
-	}
-}
-
 // plan returns the steps that make what the kernel holds for a key what is wanted. Either
 // may be nil. A destination that is no longer wanted is drained if it has connections to
 // lose, else deleted; a server goes with its last destination.

@@ -311,9 +311,9 @@ func (p *Plane) canUse(scheduler string) bool {
 	if p.is6 {
 		probe.Addr = netip.MustParseAddr("2001:db8::")
 	}
-	err := p.kernel.addServer(probe)
+	err := errors.Join(p.kernel.run([]step{{operation: addServer, server: probe}})...)
 	if err == nil {
-		err = p.kernel.deleteServer(probe.Key)
+		err = errors.Join(p.kernel.run([]step{{operation: deleteServer, server: probe}})...)
 	}
 	p.usable[scheduler] = err == nil
 	if err != nil {
@@ -360,13 +360,13 @@ func split(steps []step) (more, less []step) {
 // run makes steps, and all of them whatever fails. What has failed is not known any more.
 func (p *Plane) run(steps []step) error {
 	var errs []error
-	for _, s := range steps {
-		if err := s.run(p.kernel); err != nil {
+	for i, err := range p.kernel.run(steps) {
+		if err != nil {
 			p.known = false
-			errs = append(errs, p.named(s, err))
+			errs = append(errs, p.named(steps[i], err))
 			continue
 		}
-		p.note(s)
+		p.note(steps[i])
 	}
 	const shown = 3
 	if more := len(errs) - shown; more > 0 {
@@ -478,9 +478,11 @@ func (p *Plane) Cleanup(ctx context.Context) error {
 		return err
 	}
 	var errs []error
-	for key := range p.held {
-		errs = append(errs, p.kernel.deleteServer(key))
+	var steps []step
+	for _, v := range p.held {
+		steps = append(steps, step{operation: deleteServer, server: v.server})
 	}
+	errs = append(errs, p.kernel.run(steps)...)
 	for addr := range p.bound {
 		errs = append(errs, p.addresses.unbind(addr))
 	}
