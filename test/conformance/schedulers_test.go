@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
 )
 
@@ -67,7 +68,7 @@ func TestEverySchedulerByNftables(t *testing.T) {
 	}
 }
 
-// warnings are what the node warns of.
+// warnings are what the node warns of Services.
 func (s *stage) warnings() string {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), 5*time.Second)
@@ -79,6 +80,9 @@ func (s *stage) warnings() string {
 	}
 	for _, n := range nodes.GetNodes() {
 		for _, w := range n.GetWarnings() {
+			if w.GetName().GetKind() != discoveryv1.Kind_KIND_SERVICE {
+				continue
+			}
 			text.WriteString(w.GetReason() + ": " + w.GetMessage() + "\n")
 		}
 	}

@@ -195,7 +195,7 @@ func (o *options) listenAdmin(ctx context.Context) (net.Listener, error) {
 	}
 	if tcp, ok := listener.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
 		_ = listener.Close()
-		return nil, fmt.Errorf("--admin-listen %s: expected a loopback address or unix:PATH, because there is no authentication", o.admin)
+		return nil, fmt.Errorf("--admin-listen %s: expected a loopback address or unix:PATH, because there is no authentication: --api-listen has it", o.admin)
 	}
 	return listener, nil
 }

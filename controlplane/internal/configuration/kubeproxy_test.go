@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	"github.com/portolan-net/portolan/controlplane/internal/compile"
@@ -111,7 +112,9 @@ func TestConnectionTracking(t *testing.T) {
 		"{maxPerCore: 1, min: 2, tcpBeLiberal: true, tcpEstablishedTimeout: 3s, tcpCloseWaitTimeout: 4s, udpTimeout: 5s, udpStreamTimeout: 6s}": `
 			max_per_core: 1 min: 2 tcp_be_liberal: true tcp_established_timeout { seconds: 3 } tcp_close_wait_timeout { seconds: 4 }
 			udp_timeout { seconds: 5 } udp_stream_timeout { seconds: 6 }`,
-		"{min: 2}": "min: 2",
+		"{min: 2}": "max_per_core: 32768 min: 2 tcp_established_timeout { seconds: 86400 } tcp_close_wait_timeout { seconds: 3600 }",
+		"{}":       "max_per_core: 32768 min: 131072 tcp_established_timeout { seconds: 86400 } tcp_close_wait_timeout { seconds: 3600 }",
+		"{maxPerCore: 0, tcpEstablishedTimeout: 0s}": "min: 131072 tcp_close_wait_timeout { seconds: 3600 }",
 	} {
 		var expected discoveryv1.Conntrack
 		if err := prototext.Unmarshal([]byte(want), &expected); err != nil {
@@ -122,7 +125,7 @@ func TestConnectionTracking(t *testing.T) {
 			t.Errorf("%s: error %v (-want +got)\n%s", file, err, diff)
 		}
 	}
-	for _, nothing := range []string{"{}", "{maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s, udpTimeout: 0s, udpStreamTimeout: 0s}"} {
+	for _, nothing := range []string{"{maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s, udpTimeout: 0s, udpStreamTimeout: 0s}"} {
 		config, err := decode(kubeHead + "conntrack: " + nothing)
 		if err != nil || config.Settings.Conntrack != nil {
 			t.Errorf("%s: %v, error %v", nothing, config.Settings.Conntrack, err)
@@ -130,10 +133,12 @@ func TestConnectionTracking(t *testing.T) {
 	}
 }
 
-// TestWhatIsNotSaidIsAsInKubeProxy is S174; but a file asks for ClusterCIDR.
+// TestWhatIsNotSaidIsAsInKubeProxy is S174; a file asks for ClusterCIDR, and for connection tracking.
 func TestWhatIsNotSaidIsAsInKubeProxy(t *testing.T) {
 	want := compile.DefaultSettings()
 	want.DetectLocal = discoveryv1.DetectLocalMode_DETECT_LOCAL_MODE_CLUSTER_CIDR
+	want.Conntrack = &discoveryv1.Conntrack{MaxPerCore: 32768, Min: 131072,
+		TcpEstablishedTimeout: durationpb.New(24 * time.Hour), TcpCloseWaitTimeout: durationpb.New(time.Hour)}
 	config, err := decode(kubeHead)
 	if diff := cmp.Diff(want, config.Settings, protocmp.Transform()); err != nil || diff != "" {
 		t.Errorf("error %v (-want +got)\n%s", err, diff)

@@ -2,6 +2,7 @@ package proxyconfig
 
 import (
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -9,7 +10,7 @@ import (
 )
 
 // convert returns what a file comes to, but for the primary family. Zero values that
-// stand for kube-proxy's defaults are left out, since ours are the same.
+// stand for kube-proxy's defaults are left out where ours are the same.
 func convert(in *file) v1alpha1.Configuration {
 	out := v1alpha1.Configuration{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.Kind}
 	out.Mode = v1alpha1.Mode(in.Mode)
@@ -74,13 +75,30 @@ func ipvs(in *file) v1alpha1.IPVS {
 	return out
 }
 
+// What kube-proxy sets where its configuration is silent, and we do not
+// (pkg/proxy/apis/config/v1alpha1/defaults.go). 0 is no silence: it leaves the kernel alone.
+const (
+	conntrackMaxPerCore = 32 << 10
+	conntrackMin        = 128 << 10
+	conntrackTCPIdle    = 24 * time.Hour
+	conntrackCloseWait  = time.Hour
+)
+
 func conntrack(in *file) v1alpha1.Conntrack {
 	c := &in.Conntrack
 	return v1alpha1.Conntrack{
-		MaxPerCore: c.MaxPerCore, Min: c.Min, TCPBeLiberal: ifTrue(c.TCPBeLiberal),
-		TCPEstablishedTimeout: present(c.TCPEstablishedTimeout), TCPCloseWaitTimeout: present(c.TCPCloseWaitTimeout),
-		UDPTimeout: ifSet(c.UDPTimeout), UDPStreamTimeout: ifSet(c.UDPStreamTimeout),
+		MaxPerCore: orDefault(c.MaxPerCore, conntrackMaxPerCore), Min: orDefault(c.Min, conntrackMin), TCPBeLiberal: ifTrue(c.TCPBeLiberal),
+		TCPEstablishedTimeout: present(orDefault(c.TCPEstablishedTimeout, metav1.Duration{Duration: conntrackTCPIdle})),
+		TCPCloseWaitTimeout:   present(orDefault(c.TCPCloseWaitTimeout, metav1.Duration{Duration: conntrackCloseWait})),
+		UDPTimeout:            ifSet(c.UDPTimeout), UDPStreamTimeout: ifSet(c.UDPStreamTimeout),
 	}
+}
+
+func orDefault[T any](set *T, otherwise T) *T {
+	if set == nil {
+		return &otherwise
+	}
+	return set
 }
 
 func ifTrue(b bool) *bool {
