@@ -178,7 +178,7 @@ func TestARevokedTokenIsCut(t *testing.T) {
 			t.Errorf("asked %d times at the beginning of two streams with one token", asked.Load())
 		}
 		time.Sleep(10 * time.Minute)
-		if n := asked.Load(); isCut() || n < 10 || n > 12 {
+		if n := asked.Load(); isCut() || n < 20 || n > 22 {
 			t.Errorf("after ten minutes: cut %v, asked %d times", isCut(), n)
 		}
 		away.Store(true)

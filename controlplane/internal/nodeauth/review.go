@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	// reviewEvery is how often the API server is asked about each token in use.
-	reviewEvery = time.Minute
+	// reviewEvery is how often the API server is asked about each token in use. It itself
+	// remembers its answers for ten seconds.
+	reviewEvery = 30 * time.Second
 	// reviewsAtOnce bounds how many questions are under way.
 	reviewsAtOnce = 16
 	// reviewTimeout bounds one question.

@@ -492,9 +492,13 @@ func (p *Plane) Cleanup(ctx context.Context) error {
 	return errors.Join(append(errs, p.addresses.remove())...)
 }
 
-func (p *Plane) ensureOpen() (err error) {
-	if p.kernel == nil {
-		p.kernel, err = p.open()
+func (p *Plane) ensureOpen() error {
+	if p.kernel != nil {
+		return nil
+	}
+	opened, err := p.open()
+	if err == nil {
+		p.kernel = opened
 	}
 	return err
 }

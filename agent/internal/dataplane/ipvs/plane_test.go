@@ -136,6 +136,24 @@ func (r *rig) must(err error) {
 	}
 }
 
+// TestAKernelWithoutIPVSIsAskedAgain: a module may be loaded later, and until then what
+// worked before serves.
+func TestAKernelWithoutIPVSIsAskedAgain(t *testing.T) {
+	r := newRig(t)
+	r.update(service(1, nil, "10.244.0.1"))
+	r.open = func() (kernel, error) { return (*moby)(nil), errNoIPVS } // As openKernel does.
+	for range 3 {
+		if err := r.Replace(t.Context(), r.settings, r.table); !errors.Is(err, errNoIPVS) {
+			t.Fatalf("error %v, want %v", err, errNoIPVS)
+		}
+	}
+	r.open = func() (kernel, error) { return r.kernel, nil }
+	r.replace()
+	if !strings.Contains(r.kernel.text(), "10.244.0.1") {
+		t.Errorf("it is not served by IPVS then:\n%s", r.kernel.text())
+	}
+}
+
 // did compares the steps since the last call.
 func (r *rig) did(want ...string) {
 	r.t.Helper()

@@ -85,7 +85,7 @@ func (s *Server) start(ctx context.Context, dir string, extra []string) error {
 		"--etcd-servers="+etcd,
 		"--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port),
 		"--service-cluster-ip-range="+ServiceCIDR,
-		"--authorization-mode=AlwaysAllow",
+		"--authorization-mode=RBAC",
 		// It would make every namespace wait for a controller that is not there.
 		"--disable-admission-plugins=ServiceAccount",
 		// It would write Endpoints with an address that Endpoints must not have.
@@ -169,6 +169,18 @@ func (s *Server) WriteKubeconfigFor(address, path string) error {
 	}
 	if err := clientcmd.WriteToFile(*config, path); err != nil {
 		return fmt.Errorf("writing the kubeconfig for %s: %w", address, err)
+	}
+	return nil
+}
+
+// WriteKubeconfigAs writes a file like Kubeconfig for the bearer of a token.
+func (s *Server) WriteKubeconfigAs(token, path string) error {
+	config := s.config.DeepCopy()
+	for _, user := range config.AuthInfos {
+		user.Token = token
+	}
+	if err := clientcmd.WriteToFile(*config, path); err != nil {
+		return fmt.Errorf("writing a kubeconfig: %w", err)
 	}
 	return nil
 }

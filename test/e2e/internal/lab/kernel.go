@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -37,4 +38,10 @@ func generationIn(messages [][]byte) (uint32, error) {
 		}
 	}
 	return 0, errors.New("no generation in the kernel's answer")
+}
+
+// HasIPVS tells whether the kernel has IPVS now.
+func HasIPVS() bool {
+	_, err := os.Stat("/proc/net/ip_vs")
+	return err == nil
 }

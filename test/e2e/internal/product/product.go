@@ -22,10 +22,10 @@ const module = "../.."
 // directory names the environment variable that says where the programs are.
 const directory = "PORTOLAN_E2E_BIN"
 
-// Build builds the programs, and the crowd of simulated agents, into a directory,
+// Build builds the programs, the crowd of simulated agents and who knocks, into a directory,
 // where this process and its children find them.
 func Build(dir string) error {
-	command := exec.Command("go", "build", "-trimpath", "-o", dir+string(filepath.Separator), "./cmd/...", "./test/crowd")
+	command := exec.Command("go", "build", "-trimpath", "-o", dir+string(filepath.Separator), "./cmd/...", "./test/crowd", "./test/knock")
 	command.Dir = module
 	command.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := command.CombinedOutput(); err != nil {
@@ -53,6 +53,12 @@ func program(name string) string { return filepath.Join(os.Getenv(directory), na
 func Run(ctx context.Context, name string, args ...string) (string, error) {
 	output, err := exec.CommandContext(ctx, program(name), args...).Output()
 	return string(output), err
+}
+
+// Everything runs a program to its end and returns what it prints, errors too.
+func Everything(ctx context.Context, name string, args ...string) string {
+	output, _ := exec.CommandContext(ctx, program(name), args...).CombinedOutput()
+	return string(output)
 }
 
 // Process is a running program.
