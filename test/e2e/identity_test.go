@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -48,6 +49,8 @@ type guarded struct {
 func newGuarded(t *testing.T) *guarded {
 	t.Helper()
 	need(lab.NewNode())(t)
+	// What agents leave in the kernel would be in the way of other tests.
+	t.Cleanup(func() { product.Everything(context.Background(), "portolan-agent", "cleanup") })
 	g := &guarded{t: t, dir: t.TempDir(), pods: map[string]*corev1.Pod{}}
 	serverDir := t.TempDir()
 	g.signingKey = filepath.Join(serverDir, "service-accounts.key")
