@@ -10,7 +10,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -X github.com/portolan-net/portolan/cmd/internal/version.release=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test unit simulation stress peer e2e ipvs conformance lint generate verify bench fuzz clean prerequisites
+.PHONY: help build demo test unit simulation stress peer e2e deploy-test manifests image ipvs conformance lint generate verify bench fuzz clean prerequisites
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ build: ## build the three programs into bin/
 demo: build ## a three-node cluster in network namespaces, with traffic (rootless, under a minute)
 	bin/portolan demo
 
-test: prerequisites unit simulation peer e2e ipvs ## all tests: unit, property, simulation, kernel, demo, kube-proxy as peer, a real API server, and IPVS
+test: prerequisites unit simulation peer e2e deploy-test ipvs ## all tests: unit, property, simulation, kernel, demo, kube-proxy as peer, a real API server, the chart, and IPVS
 
 prerequisites:
 	@test/prerequisites
@@ -45,6 +45,15 @@ peer: ## the choice of endpoints, the names of metrics and the flags, compared w
 
 e2e: ## tests against a real kube-apiserver and etcd, built from their Go modules (minutes, the first time)
 	cd test/e2e && go vet ./... && go test -count=1 -p 1 -v -ldflags '-X k8s.io/component-base/version.gitVersion=v1.36.3 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36' -timeout 20m ./...
+
+deploy-test: ## the Helm chart's manifests, the alerts and the dashboards
+	cd test/deploy && go vet ./... && go test -count=1 ./...
+
+manifests: ## deploy/manifests from the chart
+	cd test/deploy && UPDATE=1 go test -count=1 -run PlainManifests .
+
+image: ## a container image with the three programs, for docker load or ctr image import, without a daemon
+	go run ./deploy/image -o bin/portolan-image.tar
 
 ipvs: ## IPVS mode on Debian's kernel, in a virtual machine under software emulation (about 7 minutes)
 	test/vm/ipvs
