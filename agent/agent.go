@@ -26,6 +26,7 @@ import (
 	"github.com/portolan-net/portolan/agent/internal/reconcile"
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 	"github.com/portolan-net/portolan/agent/internal/sysctl"
+	"github.com/portolan-net/portolan/agent/internal/unused"
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	"github.com/portolan-net/portolan/api/subscribe"
 )
@@ -137,7 +138,12 @@ func run(ctx context.Context, config Config, planes []dataplane.Dataplane) error
 	if err != nil {
 		return fmt.Errorf("subscribing: %w", err)
 	}
-	parts := append(listeners(config, observed), loop.Run, subscriber.Run, cleaner.Run, checks.Run, localhostPorts.Run)
+	endpoints := unused.New(unused.Config{
+		Servers: config.Servers, Logger: config.Logger.Named("unused"),
+		Dial: func(server string) (*grpc.ClientConn, error) { return subscribe.Dial(server, config.DialOptions...) },
+	})
+	defer endpoints.Close()
+	parts := append(listeners(config, observed, endpoints), loop.Run, subscriber.Run, cleaner.Run, checks.Run, localhostPorts.Run)
 	for _, part := range parts {
 		group.Go(func() error { return part(ctx) })
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/portolan-net/portolan/agent/internal/health"
 	"github.com/portolan-net/portolan/agent/internal/listen"
 	"github.com/portolan-net/portolan/agent/internal/metrics"
+	"github.com/portolan-net/portolan/agent/internal/unused"
 	"github.com/portolan-net/portolan/agent/internal/zpages"
 )
 
@@ -21,7 +22,7 @@ const (
 )
 
 // listeners returns what serves health and metrics.
-func listeners(config Config, observed *metrics.Metrics) []func(context.Context) error {
+func listeners(config Config, observed *metrics.Metrics, unusedEndpoint http.Handler) []func(context.Context) error {
 	serve := func(name, flag, address string, handler http.Handler) func(context.Context) error {
 		return func(ctx context.Context) error {
 			return listen.Serve(ctx, listen.Config{Address: address, Flag: flag, HardFail: config.BindHardFail,
@@ -29,8 +30,11 @@ func listeners(config Config, observed *metrics.Metrics) []func(context.Context)
 		}
 	}
 	answers, pages := handlers(config, observed)
+	health := http.NewServeMux()
+	health.Handle("/", answers)
+	health.Handle("GET "+unused.Path, unusedEndpoint)
 	return []func(context.Context) error{
-		serve("health", HealthFlag, config.HealthAddress, answers),
+		serve("health", HealthFlag, config.HealthAddress, health),
 		serve("metrics", MetricsFlag, config.MetricsAddress, pages),
 	}
 }

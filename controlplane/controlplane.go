@@ -29,6 +29,7 @@ import (
 	"github.com/portolan-net/portolan/controlplane/internal/metrics"
 	"github.com/portolan-net/portolan/controlplane/internal/nodeauth"
 	"github.com/portolan-net/portolan/controlplane/internal/nodes"
+	"github.com/portolan-net/portolan/controlplane/internal/rollout"
 	"github.com/portolan-net/portolan/controlplane/internal/round"
 	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
 	"github.com/portolan-net/portolan/controlplane/internal/userauth"
@@ -83,6 +84,7 @@ type controlPlane struct {
 	snapshots *snapshot.Store
 	discovery *discovery.Server
 	intro     *introspection.Server
+	rollout   *rollout.Server
 	orders    *administration.Server
 	metrics   *metrics.Metrics
 	driver    *round.Driver
@@ -181,6 +183,9 @@ func assemble(config Config) (*controlPlane, error) {
 		Brake: limits, List: list,
 	})
 	c.intro = introspection.New(introspection.Config{Snapshots: c.snapshots, Nodes: registry, Cluster: c.objects, Explainer: explainer{c.objects, c.driver}, Group: c.group, Held: c.driver.Held, Now: time.Now})
+	if c.rollout, err = c.newRollout(registry); err != nil {
+		return nil, err
+	}
 	c.orders = administration.New(administration.Config{Brake: c.driver, Logger: config.Logger.Named("admin")})
 	return c, nil
 }
@@ -218,6 +223,7 @@ func (c *controlPlane) agentServer() *grpc.Server {
 	}
 	server := grpc.NewServer(options...)
 	discovery.Register(server, c.discovery)
+	rollout.Register(server, c.rollout)
 	healthpb.RegisterHealthServer(server, c.health)
 	return server
 }
@@ -240,6 +246,7 @@ func (c *controlPlane) forPeople(options ...grpc.ServerOption) *grpc.Server {
 	server := grpc.NewServer(append(discovery.AdminOptions(), options...)...)
 	discovery.Register(server, c.discovery)
 	introspection.Register(server, c.intro)
+	rollout.Register(server, c.rollout)
 	administration.Register(server, c.orders)
 	healthpb.RegisterHealthServer(server, c.health)
 	reflection.Register(server)

@@ -173,6 +173,13 @@ func (c *Config) dial(address string) (*grpc.ClientConn, error) {
 	return conn, nil
 }
 
+// Dial makes an idle connection to one replica as a subscriber does, to ask it something
+// else. The options must hold the transport credentials.
+func Dial(address string, options ...grpc.DialOption) (*grpc.ClientConn, error) {
+	config := Config{DialOptions: options, KeepaliveTime: defaultKeepaliveTime, KeepaliveTimeout: defaultKeepaliveTimeout}
+	return config.dial(address)
+}
+
 // target leaves names to the dialer, which tries all addresses of a host.
 func target(address string) string {
 	if strings.Contains(address, ":/") {

@@ -17,6 +17,8 @@ func TestPacketsFollowTheAPI(t *testing.T) {
 		{"without endpoints connections are refused at once", w.withoutEndpoints},
 		{"a node port is reached from outside and from pods", w.nodePort},
 		{"a deleted Service's address is silent", w.deleteService},
+		{"who waits for it knows when nodes have a change", w.waitForChanges},
+		{"a pod that waits until nobody sends to it loses no connection", w.leave},
 		{"what is wrong is told as Events of the objects", w.events},
 		{"killing the agent's control plane breaks nothing, and changes go on through the other", w.killControlPlane},
 		{"killing the agent breaks nothing, and changes go on when it is back", w.killAgent},

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"net/netip"
 	"slices"
 	"sync"
 
@@ -21,6 +22,8 @@ type Store struct {
 	observe   func(model.Problem)
 	version   model.SourceVersion
 	synced    bool
+	// sequence counts updates.
+	sequence uint64
 
 	dirty   Changes
 	changed chan struct{}
@@ -38,6 +41,8 @@ type Changes struct {
 	Version model.SourceVersion
 	// Synced tells whether the source has delivered everything once.
 	Synced bool
+	// Sequence counts the updates that the changes, and those before them, come from.
+	Sequence uint64
 }
 
 // Empty tells whether nothing has to be compiled.
@@ -66,6 +71,7 @@ func (s *Store) Changed() <-chan struct{} { return s.changed }
 // Values handed to the Tx must not be changed afterwards.
 func (s *Store) Update(fn func(*Tx)) {
 	s.mu.Lock()
+	s.sequence++
 	fn(&Tx{s})
 	s.mu.Unlock()
 	select {
@@ -79,9 +85,40 @@ func (s *Store) Take() Changes {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	taken := s.dirty
-	taken.Version, taken.Synced = s.version, s.synced
+	taken.Version, taken.Synced, taken.Sequence = s.version, s.synced, s.sequence
 	s.dirty = Changes{}
 	return taken
+}
+
+// Version returns the point in the source's history that the objects are of.
+func (s *Store) Version() model.SourceVersion {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.version
+}
+
+// Sequence counts the updates so far.
+func (s *Store) Sequence() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sequence
+}
+
+// ServicesWith returns the keys of the Services that have an endpoint of an address, ready or
+// not. It looks at all slices.
+func (s *Store) ServicesWith(address netip.Addr) []model.Key {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []model.Key
+	for key, owned := range s.byService {
+		for _, slice := range owned {
+			if slices.ContainsFunc(slice.Endpoints, func(e model.Endpoint) bool { return e.Addr == address }) {
+				list = append(list, key)
+				break
+			}
+		}
+	}
+	return list
 }
 
 // Service returns a Service, or nil, and its slices ordered by name.

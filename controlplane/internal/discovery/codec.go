@@ -20,9 +20,10 @@ const (
 	// rejected resources.
 	maxRequest = 1 << 20
 	maxHeaders = 16 << 10
-	// agentStreams bounds the streams of one connection of an agent, which needs one;
+	// agentStreams bounds the streams of one connection of an agent, which needs one, and on
+	// another connection one for each pod of its node that waits to be unused;
 	// adminStreams those of people's tools.
-	agentStreams      = 4
+	agentStreams      = 64
 	adminStreams      = 100
 	connectionTimeout = 10 * time.Second
 	// maxIdle is how long a connection may stay without a stream, and maxAge, which

@@ -3,7 +3,10 @@ package kube
 import (
 	"context"
 	"fmt"
+	"strconv"
 
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -46,4 +49,39 @@ func (l *Lister) Services(ctx context.Context, into *admission.Writer) error {
 			return nil
 		}
 	}
+}
+
+// Newest returns how new a Service and its EndpointSlices of the API server are now; zero for
+// what there is not.
+func (l *Lister) Newest(ctx context.Context, namespace, name string) (service, slices uint64, err error) {
+	found, err := l.client.CoreV1().Services(namespace).Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+	case err != nil:
+		return 0, 0, fmt.Errorf("reading Service %s/%s of the API server: %w", namespace, name, err)
+	default:
+		if service, err = version(found.ResourceVersion); err != nil {
+			return 0, 0, err
+		}
+	}
+	owned, err := l.client.DiscoveryV1().EndpointSlices(namespace).List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + name})
+	if err != nil {
+		return 0, 0, fmt.Errorf("listing the EndpointSlices of Service %s/%s of the API server: %w", namespace, name, err)
+	}
+	for i := range owned.Items {
+		newest, err := version(owned.Items[i].ResourceVersion)
+		if err != nil {
+			return 0, 0, err
+		}
+		slices = max(slices, newest)
+	}
+	return service, slices, nil
+}
+
+func version(text string) (uint64, error) {
+	number, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("resource version %q of the API server: expected a number", text)
+	}
+	return number, nil
 }

@@ -154,6 +154,12 @@ func (a *Authorizer) Authorize(ctx context.Context, node string) (Grant, error) 
 	return grant, nil
 }
 
+// IsAgent tells whether a call was let in as a node's agent.
+func IsAgent(ctx context.Context) bool {
+	identity, ok := ctx.Value(contextKey{}).(Identity)
+	return ok && !identity.trusted
+}
+
 // Trust is a stream interceptor for listeners that only those can reach, or are let in by
 // others, who may have any node's view.
 func Trust(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {

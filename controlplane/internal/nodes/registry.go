@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"container/list"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -151,6 +152,45 @@ func (r *Registry) Count(current uint64) map[introspectionv1.SyncState]int {
 		counts[at.status.State(current)]++
 	}
 	return counts
+}
+
+// Behind is a connected node that has not applied something.
+type Behind struct {
+	Node, Reason string
+}
+
+// Progress returns which nodes are connected, and those of them that have not applied a
+// revision, in no order. What a node rejected of it counts if it has one of the names, or any
+// if none is given.
+func (r *Registry) Progress(revision uint64, names map[string]bool) (connected []string, behind []Behind) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, at := range r.byName {
+		if !at.status.Connected {
+			continue
+		}
+		connected = append(connected, name)
+		if reason := at.status.lacks(revision, names); reason != "" {
+			behind = append(behind, Behind{name, reason})
+		}
+	}
+	return connected, behind
+}
+
+// lacks says why a node has not applied a revision; it is empty if it has.
+func (s *Status) lacks(revision uint64, names map[string]bool) string {
+	if s.Failed {
+		return s.LastError
+	}
+	for _, rejected := range s.Rejected {
+		if name := rejected.GetName().GetName(); len(names) == 0 || names[name] {
+			return "rejected " + name + ": " + rejected.GetReason()
+		}
+	}
+	if s.AckedRevision < revision {
+		return fmt.Sprintf("has applied revision %d of %d", s.AckedRevision, revision)
+	}
+	return ""
 }
 
 // Oldest returns the smallest revision that a connected node has acknowledged, and

@@ -7,6 +7,7 @@ import (
 	"context"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -71,6 +72,8 @@ type Driver struct {
 	braked bool
 	// settings are those that are wanted; Settings those that were compiled with last.
 	settings *settings
+	// done is the sequence of the cluster's updates up to which the snapshot has everything.
+	done atomic.Uint64
 }
 
 // New returns a driver.
@@ -145,8 +148,13 @@ func (d *Driver) Round() {
 	}
 	now, changed := tx.Commit(d.pending.Version)
 	d.report(now, Result{Revision: now.Revision, Services: len(objects), Resources: changed, Duration: time.Since(begun)})
+	d.done.Store(d.pending.Sequence)
 	d.pending, d.started = cluster.Changes{Synced: true}, true
 }
+
+// Done returns up to which update of the cluster's objects (Store.Sequence) the current snapshot
+// has everything. It is safe for concurrent use.
+func (d *Driver) Done() uint64 { return d.done.Load() }
 
 // replace tells whether it did.
 func (d *Driver) replace(tx *snapshot.Tx, owner string, resources []snapshot.Scoped) bool {

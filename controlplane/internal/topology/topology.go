@@ -1,6 +1,8 @@
 package topology
 
 import (
+	"slices"
+
 	"github.com/portolan-net/portolan/controlplane/internal/model"
 )
 
@@ -52,6 +54,25 @@ func (d *Decision) ForZone(zone string) []int {
 		return list
 	}
 	return d.Cluster
+}
+
+// Anybody tells whether any node may use a candidate.
+func (d *Decision) Anybody(index int) bool {
+	has := func(list []int) bool {
+		_, found := slices.BinarySearch(list, index)
+		return found
+	}
+	if has(d.Cluster) {
+		return true
+	}
+	for _, by := range []map[string][]int{d.Zones, d.Preferred, d.Local} {
+		for _, list := range by {
+			if has(list) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // isReady includes endpoints that are ready by decree although they terminate or

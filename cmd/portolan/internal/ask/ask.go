@@ -21,6 +21,7 @@ import (
 
 	adminv1 "github.com/portolan-net/portolan/api/portolan/admin/v1"
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
+	rolloutv1 "github.com/portolan-net/portolan/api/portolan/rollout/v1"
 	"github.com/portolan-net/portolan/cmd/internal/tlsflags"
 	"github.com/portolan-net/portolan/cmd/internal/tokenfile"
 )
@@ -66,6 +67,7 @@ func (f *Flags) Register(flags *pflag.FlagSet) {
 type Client struct {
 	introspectionv1.IntrospectionServiceClient
 	adminv1.AdminServiceClient
+	rolloutv1.RolloutServiceClient
 	server     string
 	connection *grpc.ClientConn
 
@@ -92,6 +94,7 @@ func (f *Flags) Connect() (*Client, error) {
 	}
 	client.connection = connection
 	client.IntrospectionServiceClient = introspectionv1.NewIntrospectionServiceClient(connection)
+	client.RolloutServiceClient = rolloutv1.NewRolloutServiceClient(connection)
 	client.AdminServiceClient = adminv1.NewAdminServiceClient(connection)
 	return client, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/portolan-net/portolan/cmd/portolan/internal/explain"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/get"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/release"
+	"github.com/portolan-net/portolan/cmd/portolan/internal/wait"
 )
 
 // Command returns the command tree.
@@ -20,8 +21,9 @@ func Command() *cobra.Command {
 		Example: `  portolan demo
   portolan apply -f cluster/ --node node-a
   portolan get nodes
-  portolan explain demo/web --node node-a`,
+  portolan explain demo/web --node node-a
+  portolan wait service/demo/web`,
 	}
-	command.AddCommand(apply.Command(), get.Command(), explain.Command(), release.Command(), config.Command(), demo.Command())
+	command.AddCommand(apply.Command(), get.Command(), explain.Command(), release.Command(), wait.Command(), config.Command(), demo.Command())
 	return command
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"runtime"
 	"time"
 
@@ -20,6 +22,8 @@ type Host struct {
 
 	namespace netns.NsHandle
 	links     *netlink.Handle
+	// listener is what serves.
+	listener net.Listener
 }
 
 // newHost returns a host in a new namespace.
@@ -83,7 +87,7 @@ func Dial(address string, timeout time.Duration) (net.Conn, error) {
 }
 
 // Serve runs a TCP server that says the host's name in a line and then repeats
-// what it hears. It serves as long as the test runs.
+// what it hears. It serves until StopServing, or as long as the test runs.
 func (h *Host) Serve(port int) error {
 	var config net.ListenConfig
 	config.SetMultipathTCP(false)
@@ -92,9 +96,39 @@ func (h *Host) Serve(port int) error {
 		if err != nil {
 			return err
 		}
+		h.listener = listener
 		go h.accept(listener)
 		return nil
 	})
+}
+
+// StopServing refuses connections from now on.
+func (h *Host) StopServing() error { return h.listener.Close() }
+
+// Get asks an HTTP server and returns its answer's status and text.
+func (h *Host) Get(url string, timeout time.Duration) (status int, text string, err error) {
+	err = h.Do(func() error {
+		request, err := http.NewRequest(http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		connection, err := Dial(request.URL.Host, timeout)
+		if err != nil {
+			return err
+		}
+		defer connection.Close()
+		// It is connected already, on the thread that is in the host's namespace.
+		transport := &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) { return connection, nil }}
+		response, err := (&http.Client{Transport: transport, Timeout: timeout}).Do(request)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		status, text = response.StatusCode, string(body)
+		return err
+	})
+	return status, text, err
 }
 
 func (h *Host) accept(listener net.Listener) {
