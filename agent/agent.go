@@ -142,7 +142,7 @@ func run(ctx context.Context, config Config, planes []dataplane.Dataplane) error
 		Servers: config.Servers, Logger: config.Logger.Named("unused"),
 		Dial: func(server string) (*grpc.ClientConn, error) { return subscribe.Dial(server, config.DialOptions...) },
 	})
-	defer endpoints.Close()
+	defer func() { _ = endpoints.Close() }()
 	parts := append(listeners(config, observed, endpoints), loop.Run, subscriber.Run, cleaner.Run, checks.Run, localhostPorts.Run)
 	for _, part := range parts {
 		group.Go(func() error { return part(ctx) })

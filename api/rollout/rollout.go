@@ -149,7 +149,9 @@ func (w *watch) follow(ctx context.Context, cancel context.CancelCauseFunc, i in
 			cancel(fmt.Errorf("%s: %s", r.Name, status.Convert(err).Message()))
 			return
 		default:
-			w.note(i, nil, err)
+			if ctx.Err() == nil { // Else what was known last is worth more.
+				w.note(i, nil, err)
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -198,7 +200,8 @@ func (w *watch) progress(replicas []Replica, policy Policy, elapsed time.Duratio
 	slices.Sort(p.Pending)
 	p.Pending = slices.Compact(p.Pending)
 	p.Excused = policy.Absent > 0 && elapsed >= policy.Absent
-	enough := p.Applied >= int(math.Ceil(policy.Share*float64(p.Nodes)))
-	p.Done = answered > 0 && len(p.Pending) == 0 && (enough || p.Excused && p.Applied >= p.Connected)
+	need := int(math.Ceil(policy.Share * float64(p.Nodes)))
+	enough := p.Applied >= need && need > 0
+	p.Done = answered > 0 && (enough || len(p.Pending) == 0 && (need == 0 || p.Excused && p.Applied >= p.Connected))
 	return p
 }

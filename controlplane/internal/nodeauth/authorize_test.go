@@ -30,7 +30,7 @@ func calling(values ...string) context.Context {
 }
 
 // enter passes a call through the interceptor, and asks for a node's view.
-func enter(a *Authorizer, ctx context.Context, node string) (grant Grant, err error) {
+func enter(ctx context.Context, a *Authorizer, node string) (grant Grant, err error) {
 	_, err = a.UnaryInterceptor(ctx, nil, nil, func(ctx context.Context, _ any) (any, error) {
 		grant, err = a.Authorize(ctx, node)
 		return nil, err
@@ -69,7 +69,7 @@ func TestANodesViewIsForItsOwnPodsToken(t *testing.T) {
 		"with nothing behind": {calling("Bearer "), "node-a", codes.Unauthenticated, `expected "Bearer "`},
 		"with garbage":        {calling("Bearer garbage"), "node-a", codes.Unauthenticated, "token: "},
 	} {
-		grant, err := enter(a, test.ctx, test.node)
+		grant, err := enter(test.ctx, a, test.node)
 		if status.Code(err) != test.code || test.want != "" && !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v: want %s %q", name, err, test.code, test.want)
 		}
@@ -89,7 +89,7 @@ func TestANodesViewIsForItsOwnPodsToken(t *testing.T) {
 func TestWithoutKeysNobodyIsLetInYet(t *testing.T) {
 	a, i := setUp(t, nil)
 	a.Verifier.keys = keysOf(func() (Published, error) { return Published{}, errors.New("away") }, time.Now)
-	if _, err := enter(a, calling("Bearer "+i.sign("k1", content(time.Now()))), "node-a"); status.Code(err) != codes.Unavailable {
+	if _, err := enter(calling("Bearer "+i.sign("k1", content(time.Now()))), a, "node-a"); status.Code(err) != codes.Unavailable {
 		t.Errorf("%v: want %s, which has the agent come back", err, codes.Unavailable)
 	}
 }
@@ -134,7 +134,7 @@ func TestACertificateNamesTheNode(t *testing.T) {
 		"plaintext":                  {peer.NewContext(context.Background(), &peer.Peer{Addr: &net.TCPAddr{}}), codes.Unauthenticated},
 		"a token and no certificate": {calling("Bearer x"), codes.Unauthenticated},
 	} {
-		grant, err := enter(a, test.ctx, "node-a")
+		grant, err := enter(test.ctx, a, "node-a")
 		if status.Code(err) != test.code {
 			t.Errorf("%s: %v, want %s", name, err, test.code)
 		}
@@ -160,11 +160,11 @@ func TestARevokedTokenIsCut(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- a.Reviewer.Run(ctx) }()
 		call := calling("Bearer " + i.sign("k1", content(time.Now())))
-		grant, err := enter(a, call, "node-a")
+		grant, err := enter(call, a, "node-a")
 		if err != nil {
 			t.Fatal(err)
 		}
-		second, _ := enter(a, call, "node-a")
+		second, _ := enter(call, a, "node-a")
 		isCut := func() bool {
 			select {
 			case <-grant.Revoked:
@@ -194,7 +194,7 @@ func TestARevokedTokenIsCut(t *testing.T) {
 		}
 		grant.End()
 		second.End()
-		if _, err := enter(a, call, "node-a"); status.Code(err) != codes.Unauthenticated {
+		if _, err := enter(call, a, "node-a"); status.Code(err) != codes.Unauthenticated {
 			t.Errorf("a token that was found revoked opens another stream: %v", err)
 		}
 		time.Sleep(2 * time.Hour)
@@ -241,6 +241,8 @@ func TestOnlyTokensInUseAreAskedAbout(t *testing.T) {
 			t.Errorf("asked about %d tokens that nobody has", asked.Load()-2000)
 		}
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	})
 }

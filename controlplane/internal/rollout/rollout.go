@@ -226,7 +226,7 @@ func (s *Server) names(t target) map[string]bool {
 		names[key.String()] = true
 		_, owned := s.cfg.Objects.Service(key)
 		for _, slice := range owned {
-			names[slice.Key.String()] = true
+			names[slice.String()] = true
 		}
 	}
 	if len(names) == 0 {

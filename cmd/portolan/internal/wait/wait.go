@@ -46,7 +46,7 @@ and the command fails. Each control plane knows the nodes that are connected to 
   portolan wait service/demo/web --endpoint 10.244.1.5 --nodes 99%
   portolan wait --without 10.244.1.5 --server 192.0.2.10:9443,192.0.2.11:9443 --tls-ca-file ca.crt --token-file token`,
 		Args: cobra.MaximumNArgs(1),
-		RunE: func(command *cobra.Command, args []string) error { return o.run(command, args) },
+		RunE: o.run,
 	}
 	flags := command.Flags()
 	flags.StringVar(&o.present, "endpoint", "", "address of an endpoint that the Service must send to")
