@@ -17,6 +17,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
 
 	"github.com/portolan-net/portolan/test/e2e/internal/apiserver"
 	"github.com/portolan-net/portolan/test/e2e/internal/cluster"
@@ -66,17 +67,26 @@ func newGuarded(t *testing.T) *guarded {
 		check(t, g.objects.CreateNode(t.Context(), node, fmt.Sprintf("192.0.2.%d", 10+i), fmt.Sprintf("10.244.%d.0/24", i+1)))
 		g.pods[node] = g.pod("agent-"+node, node, "portolan-agent")
 	}
-	g.grant("controlplane", "portolan-controlplane",
-		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"services", "nodes"}, Verbs: []string{"list", "watch", "get"}},
-		rbacv1.PolicyRule{APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}, Verbs: []string{"list", "watch", "get"}},
-		rbacv1.PolicyRule{APIGroups: []string{"networking.k8s.io"}, Resources: []string{"servicecidrs"}, Verbs: []string{"list", "watch"}},
-		rbacv1.PolicyRule{APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
-		rbacv1.PolicyRule{APIGroups: []string{"authentication.k8s.io"}, Resources: []string{"tokenreviews"}, Verbs: []string{"create"}},
-		rbacv1.PolicyRule{APIGroups: []string{"authorization.k8s.io"}, Resources: []string{"subjectaccessreviews"}, Verbs: []string{"create"}})
-	g.grant("view", "viewer", rbacv1.PolicyRule{NonResourceURLs: []string{"/portolan/introspection"}, Verbs: []string{"get"}})
-	g.grant("operate", "operator", rbacv1.PolicyRule{NonResourceURLs: []string{"/portolan/introspection", "/portolan/admin"}, Verbs: []string{"get", "update"}})
+	g.grant("controlplane", "portolan-controlplane", manifestsRole(t, "portolan-controlplane")...)
+	g.grant("view", "viewer", manifestsRole(t, "portolan-view")...)
+	g.grant("operate", "operator", manifestsRole(t, "portolan-admin")...)
 	g.authority = need(pki.NewAuthority(g.dir))(t)
 	return g
+}
+
+// manifestsRole returns what a ClusterRole of the plain manifests allows, so that these are what
+// is tried.
+func manifestsRole(t *testing.T, name string) []rbacv1.PolicyRule {
+	t.Helper()
+	text := string(need(os.ReadFile("../../deploy/manifests/portolan.yaml"))(t))
+	for _, document := range strings.Split(text, "\n---\n") {
+		var role rbacv1.ClusterRole
+		if err := yaml.Unmarshal([]byte(document), &role); err == nil && role.Kind == "ClusterRole" && role.Name == name {
+			return role.Rules
+		}
+	}
+	t.Fatalf("the manifests have no ClusterRole %s", name)
+	return nil
 }
 
 // pod makes a pod that is on a node.
