@@ -115,7 +115,9 @@ func TestNodesAreFollowedOneByOne(t *testing.T) {
 			len(r.GetBehind()) == 2 && slices.Equal(r.GetElsewhere(), []string{"node-c"})
 	})
 	a.Acked(nodes.Ack{Revision: 1})
-	until("one has", func(r *rolloutv1.WatchResponse) bool { return r.GetApplied() == 1 && r.GetBehind()[0].GetNode() == "node-b" })
+	until("one has", func(r *rolloutv1.WatchResponse) bool {
+		return r.GetApplied() == 1 && r.GetBehind()[0].GetNode() == "node-b"
+	})
 	b.Acked(nodes.Ack{Revision: 1, Rejected: []*discoveryv1.RejectedResource{{Name: &discoveryv1.ResourceName{Name: "demo/web"}, Reason: "no room"}}})
 	until("the other rejects it", func(r *rolloutv1.WatchResponse) bool {
 		return r.GetApplied() == 1 && strings.Contains(r.GetBehind()[0].GetReason(), "rejected demo/web: no room")
@@ -123,7 +125,9 @@ func TestNodesAreFollowedOneByOne(t *testing.T) {
 	b.Acked(nodes.Ack{Revision: 1, Rejected: []*discoveryv1.RejectedResource{{Name: &discoveryv1.ResourceName{Name: "demo/web-api"}, Reason: "no room"}}})
 	until("or another Service, which does not matter", func(r *rolloutv1.WatchResponse) bool { return r.GetApplied() == 2 })
 	b.Acked(nodes.Ack{Revision: 1, Error: "no memory"})
-	until("or cannot apply", func(r *rolloutv1.WatchResponse) bool { return r.GetApplied() == 1 && r.GetBehind()[0].GetReason() == "no memory" })
+	until("or cannot apply", func(r *rolloutv1.WatchResponse) bool {
+		return r.GetApplied() == 1 && r.GetBehind()[0].GetReason() == "no memory"
+	})
 	b.Close("bye")
 	until("or goes", func(r *rolloutv1.WatchResponse) bool { return r.GetConnected() == 1 && len(r.GetElsewhere()) == 2 })
 }

@@ -99,6 +99,30 @@ func (f *Flags) Connect() (*Client, error) {
 	return client, nil
 }
 
+// ConnectAll returns a client for each of the control planes of the flag, which are separated by
+// commas, and what closes them.
+func (f *Flags) ConnectAll() (clients []*Client, done func(), err error) {
+	done = func() {
+		for _, c := range clients {
+			_ = c.Close()
+		}
+	}
+	for _, server := range strings.Split(f.Server, ",") {
+		one := *f
+		one.Server = strings.TrimSpace(server)
+		client, err := one.Connect()
+		if err != nil {
+			done()
+			return nil, nil, err
+		}
+		clients = append(clients, client)
+	}
+	return clients, done, nil
+}
+
+// Server returns the address that the client asks.
+func (c *Client) Server() string { return c.server }
+
 // credentials are how the control plane is known, and how we are to it.
 func (f *Flags) credentials() ([]grpc.DialOption, error) {
 	plaintext := f.tls.CA == ""

@@ -101,7 +101,10 @@ detectLocal:
   clusterCIDRs:
     - 10.244.0.0/16
 conntrack:
+  maxPerCore: 32768
+  min: 131072
   tcpEstablishedTimeout: 24h
+  tcpCloseWaitTimeout: 1h
 `)
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/portolan-net/portolan/cmd/portolan/internal/explain"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/get"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/release"
+	"github.com/portolan-net/portolan/cmd/portolan/internal/status"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/wait"
 )
 
@@ -20,10 +21,11 @@ func Command() *cobra.Command {
 		Short: "Kubernetes Service load balancing with one brain and many thin hands",
 		Example: `  portolan demo
   portolan apply -f cluster/ --node node-a
+  portolan status --wait
   portolan get nodes
   portolan explain demo/web --node node-a
   portolan wait service/demo/web`,
 	}
-	command.AddCommand(apply.Command(), get.Command(), explain.Command(), release.Command(), wait.Command(), config.Command(), demo.Command())
+	command.AddCommand(apply.Command(), get.Command(), explain.Command(), release.Command(), status.Command(), wait.Command(), config.Command(), demo.Command())
 	return command
 }

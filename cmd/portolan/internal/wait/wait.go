@@ -68,11 +68,15 @@ func (o *options) run(command *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	replicas, done, err := o.replicas()
+	clients, done, err := o.server.ConnectAll()
 	if err != nil {
 		return err
 	}
 	defer done()
+	var replicas []rollout.Replica
+	for _, client := range clients {
+		replicas = append(replicas, rollout.Replica{Name: client.Server(), Client: client})
+	}
 	ctx, cancel := context.WithTimeout(command.Context(), o.patience)
 	defer cancel()
 	begun := time.Now()
@@ -120,26 +124,4 @@ func parseShare(text string) (float64, error) {
 		return 0, fmt.Errorf("--nodes %q: expected all, or a share of more than 0%% and at most 100%%", text)
 	}
 	return percent / whole, nil
-}
-
-// replicas connects to all control planes of --server.
-func (o *options) replicas() (list []rollout.Replica, done func(), err error) {
-	var clients []*ask.Client
-	done = func() {
-		for _, c := range clients {
-			_ = c.Close()
-		}
-	}
-	for _, server := range strings.Split(o.server.Server, ",") {
-		flags := o.server
-		flags.Server = strings.TrimSpace(server)
-		client, err := flags.Connect()
-		if err != nil {
-			done()
-			return nil, nil, err
-		}
-		clients = append(clients, client)
-		list = append(list, rollout.Replica{Name: flags.Server, Client: client})
-	}
-	return list, done, nil
 }
