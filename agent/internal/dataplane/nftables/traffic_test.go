@@ -155,7 +155,7 @@ func TestNoConnectionIsLostWhileEndpointsChange(t *testing.T) {
 		"at random": func(*state.Service, int) {},
 		// In turn, each number of endpoints has a chain of its own, which comes and goes.
 		"in turn":   func(s *state.Service, _ int) { s.Scheduler = "rr" },
-		"by a hash": func(s *state.Service, _ int) { s.Scheduler = "sh" },
+		"by a hash": func(s *state.Service, _ int) { s.Scheduler = "mh" },
 		"in all ways": func(s *state.Service, i int) {
 			s.Scheduler = []string{"", "rr", "sh", "dh", "mh", "wrr", "fo"}[i/3%7]
 		},

@@ -173,6 +173,11 @@ func (s *Server) WriteKubeconfigFor(address, path string) error {
 	return nil
 }
 
+// Config is what a client with all rights is made of.
+func (s *Server) Config() (*rest.Config, error) {
+	return clientcmd.BuildConfigFromFlags("", s.Kubeconfig)
+}
+
 // WriteKubeconfigAs writes a file like Kubeconfig for the bearer of a token.
 func (s *Server) WriteKubeconfigAs(token, path string) error {
 	config := s.config.DeepCopy()
