@@ -52,7 +52,7 @@ var elsewhere = map[int]string{
 	142: "agent/internal/sysctl TestApply, agent/internal/sysctl TestAFailureNamesFileValueAndWhatItWasAndStopsNothing, agent/internal/sysctl TestAReadOnlySettingIsNamedWithWhatItIs, agent TestInitFailsWhereASettingCannotBeMade, agent TestASettingThatCannotBeMadeIsCounted, agent/internal/reconcile TestSysctlsThatCannotBeSetAreAWarning",
 	143: "agent/internal/dataplane/ipvs TestOnlyWhatDiffersIsTouched, agent/internal/dataplane/ipvs TestWhatIsSetIsReadBack, test/conformance TestAddressesAndSettingsOfTheNode",
 	144: "agent/internal/dataplane/ipvs TestAddressesOfServicesAreBoundAndThoseOfTheNodeAreNot, test/conformance TestAddressesAndSettingsOfTheNode",
-	145: "agent/internal/dataplane/ipvs TestASchedulerThatTheKernelDoesNotHave, test/conformance TestEverySchedulerSharesConnectionsAsItPromises, TestEverySchedulerByNftables",
+	145: "agent/internal/dataplane/ipvs TestASchedulerThatTheKernelDoesNotHave, test/conformance TestEverySchedulerSharesConnectionsAsItPromises, test/conformance TestEverySchedulerByNftables",
 	146: "test/conformance TestClientIPPersistence",
 	147: "agent/internal/sysctl TestWhatIPVSNeeds, test/conformance TestAddressesAndSettingsOfTheNode",
 	148: "agent/internal/sysctl TestWhatIPVSNeeds, test/conformance TestAddressesAndSettingsOfTheNode",
