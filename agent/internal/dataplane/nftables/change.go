@@ -30,11 +30,11 @@ func (p *Plane) Apply(_ context.Context, changes *ruleset.Changes) error {
 	b.members(changes, p.family.is6)
 	err := p.addExtras(p.loaded, b.chains)
 	if err == nil {
+		p.rememberExtras() // Or a look during the next transaction would take them for others'.
 		err = p.transact("changing the nftables rules", func(tx *transaction) error { return p.queueChange(tx, b, changes) })
 	}
 	if err == nil {
 		p.loaded.extras.follow(b.left, b.chains)
-		p.rememberExtras()
 	}
 	return err
 }
@@ -114,13 +114,12 @@ func (p *Plane) Collect(context.Context) (bool, error) {
 		return false, nil
 	}
 	l, removed := p.loaded, false
+	var emptied []string
 	err := p.transact("removing what was left for packets in flight", func(tx *transaction) error {
 		for set, old := range l.retired {
 			if l.retired[set] = true; old {
 				tx.library().FlushSet(l.sets[set])
-				l.counts[set] = 0
-				delete(l.retired, set)
-				removed = true
+				emptied, removed = append(emptied, set), true
 			}
 		}
 		for chain, old := range l.extras.unused {
@@ -145,6 +144,10 @@ func (p *Plane) Collect(context.Context) (bool, error) {
 		return l.queue(tx, b)
 	})
 	if err == nil {
+		for _, set := range emptied { // Until then nobody counts what is in them.
+			l.counts[set] = 0
+			delete(l.retired, set)
+		}
 		p.rememberExtras()
 	}
 	return removed && err == nil, err
