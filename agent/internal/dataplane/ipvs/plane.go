@@ -386,6 +386,9 @@ func (p *Plane) named(s step, err error) error {
 // note keeps held and drains equal to what the kernel has.
 func (p *Plane) note(s step) {
 	key, backend := s.server.Key, s.destination.backend
+	if p.held[key] == nil && s.operation != addServer {
+		return // It could not be added, and still is there: it is somebody else's.
+	}
 	switch s.operation {
 	case addServer:
 		p.held[key] = &virtual{server: s.server, destinations: map[netip.AddrPort]int{}}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
@@ -446,6 +447,18 @@ func TestAnErrorNamesTheServiceAndTheNextReplaceIsRight(t *testing.T) {
 	}
 	r.replace()
 	r.holds("TCP 10.96.0.1:80 > 10.244.0.2:8080 1", "TCP 10.96.0.1:80 rr", "TCP 10.96.0.2:80 > 10.244.0.3:8080 1", "TCP 10.96.0.2:80 rr")
+}
+
+// TestAVirtualServerOfSomebodyElseIsTakenOver after an error, whatever could be put there.
+func TestAVirtualServerOfSomebodyElseIsTakenOver(t *testing.T) {
+	r := newRig(t)
+	r.replace()
+	r.must(r.kernel.addServer(server{Key: key80(1), scheduler: "lc"}))
+	if err := r.Apply(context.Background(), r.update(service(1, nil, "10.244.0.1"))); !errors.Is(err, unix.EEXIST) {
+		t.Errorf("error %v", err)
+	}
+	r.replace()
+	r.holds("TCP 10.96.0.1:80 > 10.244.0.1:8080 1", "TCP 10.96.0.1:80 rr")
 }
 
 // TestAnyChangesLeadToWhatIsWanted, by Apply, by Replace or by a restart, whoever has
