@@ -79,9 +79,9 @@ func (d *dummy) bound() (addrSet, error) {
 	if link == nil || err != nil {
 		return list, err
 	}
-	found, err := d.handle.AddrList(link, d.family())
+	found, err := d.read(link, d.family())
 	if err != nil {
-		return nil, fmt.Errorf("listing the addresses of %s: %w", dataplane.ServiceInterface, err)
+		return nil, err
 	}
 	for _, a := range found {
 		addr, ok := netip.AddrFromSlice(a.IP)
@@ -90,6 +90,24 @@ func (d *dummy) bound() (addrSet, error) {
 		}
 	}
 	return list, nil
+}
+
+// read returns the addresses of the interface. The kernel lists those of all interfaces,
+// and says so if any has changed meanwhile: then the list may lack some.
+func (d *dummy) read(link netlink.Link, family int) ([]netlink.Addr, error) {
+	const tries = 10
+	var found []netlink.Addr
+	var err error
+	for range tries {
+		found, err = d.handle.AddrList(link, family)
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing the addresses of %s: %w", dataplane.ServiceInterface, err)
+	}
+	return found, nil
 }
 
 // bind binds an address to the interface. One that is bound elsewhere on the node need not
@@ -132,7 +150,7 @@ func (d *dummy) remove() error {
 	if link == nil || err != nil {
 		return err
 	}
-	left, err := d.handle.AddrList(link, netlink.FAMILY_ALL)
+	left, err := d.read(link, netlink.FAMILY_ALL)
 	if err != nil || len(left) > 0 {
 		return err
 	}

@@ -177,7 +177,10 @@ func TestAThousandServices(t *testing.T) {
 	k, r := open(t), newRig(t)
 	start := func() {
 		r.restart()
-		r.open = func() (kernel, error) { return k, nil }
+		dummy, err := openDummy(false)
+		must(t, err)
+		t.Cleanup(dummy.close)
+		r.open, r.addresses = func() (kernel, error) { return k, nil }, dummy
 	}
 	view := func(n, generation int) ruleset.View {
 		var endpoints []string
@@ -215,6 +218,9 @@ func TestAThousandServices(t *testing.T) {
 	whole := services * (1 + each)
 	bulk := measure("everything, from nothing", whole+probe, sends(whole)+probe, r.replace)
 	one := r.update(view(7, 1))
+	if bound, err := r.addresses.bound(); err != nil || len(bound) != services {
+		t.Errorf("%d addresses are bound, error %v", len(bound), err)
+	}
 	measure("one endpoint is another", 2, 2, func() { r.apply(one) })
 	var some []ruleset.View
 	for n := range 100 {
