@@ -21,7 +21,7 @@ import (
 // that they are to have.
 func TestTheManifestsAreTaken(t *testing.T) {
 	need(lab.NewNode())(t) // With whose loopback the API server listens.
-	server := need(apiserver.Start(t.Context(), t.TempDir(), "--request-timeout=3s", "--allow-privileged=true"))(t)
+	server := need(apiserver.Start(t.Context(), t.TempDir(), "--request-timeout=3s"))(t)
 	t.Cleanup(server.Stop)
 	client := need(dynamic.NewForConfig(need(server.Config())(t)))(t)
 	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(server.Client.Discovery()))

@@ -189,13 +189,23 @@ func (w *writer) encode(s step) []byte {
 	request := &nl.NetlinkRequest{NlMsghdr: unix.NlMsghdr{
 		Len: unix.SizeofNlMsghdr, Type: w.family, Flags: unix.NLM_F_REQUEST | unix.NLM_F_ACK, Seq: w.number,
 	}}
-	request.AddData(&nl.Genlmsg{Command: commands[s.operation], Version: protocolVersion})
+	request.AddData(genericHeader{commands[s.operation], protocolVersion, 0, 0})
 	request.AddData(s.server.attribute(s.operation == addServer || s.operation == changeServer))
 	if s.ofDestination() {
 		request.AddData(s.destination.attribute())
 	}
 	return request.Serialize()
 }
+
+// genericHeader is struct genlmsghdr: command, version, and two bytes that are reserved.
+// (That of the library has no place for these, and sends what lies behind it in memory.)
+type genericHeader [4]byte
+
+// Len implements nl.NetlinkRequestData.
+func (h genericHeader) Len() int { return len(h) }
+
+// Serialize implements nl.NetlinkRequestData.
+func (h genericHeader) Serialize() []byte { return h[:] }
 
 // attribute is a virtual server's; whole if more than its name is asked for.
 func (s server) attribute(whole bool) *nl.RtAttr {

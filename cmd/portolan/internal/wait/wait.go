@@ -56,6 +56,7 @@ and the command fails. Each control plane knows the nodes that are connected to 
 	flags.DurationVar(&o.patience, "for", 5*time.Minute, "how long to wait")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "do not tell how far it is")
 	o.server.Register(flags)
+	_ = flags.MarkHidden("timeout") // Here it is --for.
 	return command
 }
 

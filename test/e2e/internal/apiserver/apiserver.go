@@ -86,6 +86,7 @@ func (s *Server) start(ctx context.Context, dir string, extra []string) error {
 		"--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port),
 		"--service-cluster-ip-range="+ServiceCIDR,
 		"--authorization-mode=RBAC",
+		"--allow-privileged=true", // As everywhere. It counts for the whole process.
 		// It would make every namespace wait for a controller that is not there.
 		"--disable-admission-plugins=ServiceAccount",
 		// It would write Endpoints with an address that Endpoints must not have.
