@@ -39,22 +39,25 @@ var combinations = map[string]string{
 	"no init container":        "agent: {servers: ['lb.example:9440'], init: {enabled: false}, maxUnavailable: 5}",
 	"more arguments":           "agent: {servers: ['lb.example:9440'], extraArgs: [--profiling, --max-elements=500000]}\ncontrolPlane: {extraArgs: ['--max-streams=1000']}",
 	"elsewhere":                "agent: {servers: ['lb.example:9440'], nodeSelector: {disk: ssd}, tolerations: [{key: x, operator: Exists}], podAnnotations: {a: b}}\ncontrolPlane: {nodeSelector: {node-role.kubernetes.io/control-plane: ''}, podAnnotations: {a: b}}",
+	"an API server apart":      servers + "controlPlane: {apiServer: 'api.example:6443'}",
+	"an API server by IPv6":    servers + "controlPlane: {apiServer: '[2001:db8::1]:443'}",
+	"part of view and admin":   servers + "rbac: {aggregate: true}",
 	"an image by digest":       servers + "image: {repository: registry.example/portolan, digest: 'sha256:" + strings.Repeat("a", 64) + "', pullSecrets: [{name: pull}]}",
 }
 
 const namespace = "portolan-system"
 
-func render(t *testing.T, text string) [][]byte {
+func documents(t *testing.T, text string) [][]byte {
 	t.Helper()
 	values, err := Parse(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	documents, err := Render(values, namespace)
+	list, err := Render(values, namespace)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return documents
+	return list
 }
 
 // strict decodes what Kubernetes itself knows, and nothing that it does not.
@@ -108,7 +111,7 @@ func TestEveryCombinationOfValuesIsValid(t *testing.T) {
 	for name, text := range combinations {
 		t.Run(name, func(t *testing.T) {
 			pods := 0
-			for _, document := range render(t, text) {
+			for _, document := range documents(t, text) {
 				switch object := decode(t, document).(type) {
 				case *appsv1.Deployment:
 					pods++
@@ -158,15 +161,29 @@ func checkAgent(t *testing.T, d *appsv1.DaemonSet, hasInit bool) {
 	if !spec.HostNetwork || spec.AutomountServiceAccountToken == nil || *spec.AutomountServiceAccountToken || spec.PriorityClassName == "" {
 		t.Error("the agent: expected the host's network, no token of the API server's, a priority")
 	}
-	want := []string{"host namespaces", "hostPath volumes", "hostPort", "non-default capabilities"}
+	// The host's network and its health port, the state's directory, NET_ADMIN, which only root gets,
+	// and the init container.
+	baseline := []string{"host namespaces", "hostPath volumes", "hostPort", "non-default capabilities"}
+	restricted := []string{"host namespaces", "hostPort", "restricted volume types", "runAsNonRoot != true", "runAsUser=0", "unrestricted capabilities"}
 	if hasInit {
-		want = append(want, "privileged")
+		baseline = append(baseline, "privileged")
+		restricted = append([]string{"allowPrivilegeEscalation != false"}, slices.Insert(restricted, 2, "privileged")...)
 	}
-	if got := violations(t, api.LevelBaseline, d.Spec.Template); !slices.Equal(got, want) {
-		t.Errorf("the agent is beyond the baseline by %v, want %v alone", got, want)
+	for level, want := range map[api.Level][]string{api.LevelBaseline: baseline, api.LevelRestricted: restricted} {
+		if got := violations(t, level, d.Spec.Template); !slices.Equal(got, want) {
+			t.Errorf("the agent is beyond the level %s by %v, want %v alone", level, got, want)
+		}
 	}
 	if (len(spec.InitContainers) == 1) != hasInit {
 		t.Errorf("%d init containers", len(spec.InitContainers))
+	}
+	for _, c := range spec.InitContainers {
+		if !slices.Equal(c.Command, []string{"/portolan-agent", "--init-only"}) || c.SecurityContext.ReadOnlyRootFilesystem == nil || !*c.SecurityContext.ReadOnlyRootFilesystem {
+			t.Errorf("%s is privileged and runs %v: %+v", c.Name, c.Command, c.SecurityContext)
+		}
+	}
+	if spec.DNSPolicy != corev1.DNSDefault || spec.HostPID || spec.HostIPC {
+		t.Errorf("the agent resolves by %s: expected the node's own resolver", spec.DNSPolicy)
 	}
 	checkContainer(t, spec.Containers[0], []corev1.Capability{"NET_ADMIN"})
 	paths, tokens := 0, 0
@@ -243,6 +260,15 @@ func TestValuesThatMakeNoSenseAreRefusedByName(t *testing.T) {
 		servers + "tls: {caBundle: abc}":                             "tls/caBundle",
 		servers + "controlPlane: {replicas: 0}":                      "controlPlane/replicas",
 		servers + "controlPlane: {hostPort: 70000}":                  "controlPlane/hostPort",
+		servers + "controlPlane: {apiServer: 'https://api.example'}": "controlPlane/apiServer",
+		servers + "controlPlane: {extraArgs: [--insecure]}":          "controlPlane/extraArgs/0",
+		servers + "controlPlane: {extraArgs: [max-streams]}":         "controlPlane/extraArgs/0",
+		servers + "monitoring: {podMonitors: 'yes'}":                 "monitoring/podMonitors",
+		servers + "rbac: {aggregate: all}":                           "rbac/aggregate",
+		servers + "nameOverride: mine":                               "nameOverride",
+		"agent: {servers: ['x:1'], extraArgs: ['--node=x']}":         "agent/extraArgs/0",
+		"agent: {servers: ['x:1'], maxUnavailable: some}":            "agent/maxUnavailable",
+		"agent: {servers: ['x:1'], hostPath: state}":                 "agent/hostPath",
 		servers + "image: {tag: latest}":                             "image/tag",
 		servers + "image: {digest: 'sha256:short'}":                  "image/digest",
 	} {
@@ -258,38 +284,38 @@ func TestValuesThatMakeNoSenseAreRefusedByName(t *testing.T) {
 
 // TestTheProgramsHaveTheFlagsThatTheyAreGiven: the programs are asked themselves.
 func TestTheProgramsHaveTheFlagsThatTheyAreGiven(t *testing.T) {
-	for _, document := range render(t, combinations["more arguments"]) {
-		var template corev1.PodTemplateSpec
-		switch object := decode(t, document).(type) {
-		case *appsv1.Deployment:
-			template = object.Spec.Template
-		case *appsv1.DaemonSet:
-			template = object.Spec.Template
-		default:
-			continue
-		}
-		for _, c := range slices.Concat(template.Spec.InitContainers, template.Spec.Containers) {
-			program := strings.TrimPrefix(c.Command[0], "/")
-			command := exec.Command("go", "run", "./cmd/"+program, "--help")
-			command.Dir = "../.."
-			help, err := command.CombinedOutput()
-			if err != nil {
-				t.Fatalf("%s --help: %v\n%s", program, err, help)
-			}
-			for _, arg := range slices.Concat(c.Command[1:], c.Args) {
-				name, _, _ := strings.Cut(arg, "=")
-				if !regexp.MustCompile(`(?m)^ +` + regexp.QuoteMeta(name) + `\b`).Match(help) {
-					t.Errorf("%s has no %s", program, name)
+	help := map[string][]byte{}
+	for name, text := range combinations {
+		for _, document := range documents(t, text) {
+			for _, c := range containers(template(decode(t, document))) {
+				program := strings.TrimPrefix(c.Command[0], "/")
+				if help[program] == nil {
+					command := exec.Command("go", "run", "./cmd/"+program, "--help")
+					command.Dir = "../.."
+					out, err := command.CombinedOutput()
+					if err != nil {
+						t.Fatalf("%s --help: %v\n%s", program, err, out)
+					}
+					help[program] = out
+				}
+				for _, arg := range slices.Concat(c.Command[1:], c.Args) {
+					flag, _, _ := strings.Cut(arg, "=")
+					if !regexp.MustCompile(`(?m)^ +` + regexp.QuoteMeta(flag) + `( |$)`).Match(help[program]) {
+						t.Errorf("%s: %s has no %s", name, program, flag)
+					}
 				}
 			}
 		}
+	}
+	if len(help) != 2 {
+		t.Errorf("asked %d programs, want 2", len(help))
 	}
 }
 
 // TestTheConfigurationIsOneThatNodesTake: what the values say of nodes, read by the program.
 func TestTheConfigurationIsOneThatNodesTake(t *testing.T) {
 	for _, name := range []string{"no more than is required", "mode ipvs", "nodes apart"} {
-		for _, document := range render(t, combinations[name]) {
+		for _, document := range documents(t, combinations[name]) {
 			object, ok := decode(t, document).(*corev1.ConfigMap)
 			if !ok || object.Name != "portolan-config" {
 				continue
@@ -328,7 +354,7 @@ func TestThePlainManifestsAreTheCharts(t *testing.T) {
 		"# the addresses of the control planes (192.0.2.10, 192.0.2.11). The Secret portolan-tls and the\n" +
 		"# ConfigMap portolan-ca are not in it: docs/how-to/install.md says how to make them.\n" +
 		"---\napiVersion: v1\nkind: Namespace\nmetadata:\n  name: " + namespace + "\n  labels:\n    pod-security.kubernetes.io/enforce: privileged\n")
-	for _, document := range render(t, manifestValues) {
+	for _, document := range documents(t, manifestValues) {
 		fmt.Fprintf(&b, "---\n%s\n", strings.ReplaceAll(string(document), "app.kubernetes.io/managed-by: Helm", "app.kubernetes.io/managed-by: kubectl"))
 	}
 	if os.Getenv("UPDATE") != "" {

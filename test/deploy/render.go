@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"helm.sh/helm/v4/pkg/chart"
 	"helm.sh/helm/v4/pkg/chart/common"
 	"helm.sh/helm/v4/pkg/chart/common/util"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
@@ -33,16 +34,27 @@ func Parse(text string) (Values, error) {
 // Render returns the chart's documents in the order of their files. Nothing is looked up in a
 // cluster.
 func Render(values Values, namespace string) ([][]byte, error) {
-	chart, err := loader.LoadDir(Chart)
+	return render(values, namespace, engine.Render)
+}
+
+// RenderIn is Render in a cluster that has something already.
+func RenderIn(cluster engine.ClientProvider, values Values, namespace string) ([][]byte, error) {
+	return render(values, namespace, func(chart chart.Charter, values common.Values) (map[string]string, error) {
+		return engine.RenderWithClientProvider(chart, values, cluster)
+	})
+}
+
+func render(values Values, namespace string, with func(chart.Charter, common.Values) (map[string]string, error)) ([][]byte, error) {
+	loaded, err := loader.LoadDir(Chart)
 	if err != nil {
 		return nil, fmt.Errorf("loading the chart: %w", err)
 	}
 	options := common.ReleaseOptions{Name: "portolan", Namespace: namespace, Revision: 1, IsInstall: true}
-	all, err := util.ToRenderValues(chart, values, options, common.DefaultCapabilities)
+	all, err := util.ToRenderValues(loaded, values, options, common.DefaultCapabilities)
 	if err != nil {
 		return nil, fmt.Errorf("values: %w", err)
 	}
-	rendered, err := engine.Render(chart, all)
+	rendered, err := with(loaded, all)
 	if err != nil {
 		return nil, fmt.Errorf("rendering: %w", err)
 	}
