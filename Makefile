@@ -52,8 +52,8 @@ deploy-test: ## the Helm chart's manifests, the alerts and the dashboards
 manifests: ## deploy/manifests from the chart
 	cd test/deploy && UPDATE=1 go test -count=1 -run PlainManifests .
 
-image: ## a container image with the three programs, for docker load or ctr image import, without a daemon
-	go run ./deploy/image -o bin/portolan-image.tar
+image: ## a container image for docker load or ctr images import, without a daemon; IMAGE=registry.example/portolan:0.1.0 names it
+	go run ./deploy/image -o bin/portolan-image.tar -t '$(IMAGE)'
 
 ipvs: ## IPVS mode on Debian's kernel, in a virtual machine under software emulation (about 7 minutes)
 	test/vm/ipvs

@@ -153,6 +153,11 @@ func checkControlPlane(t *testing.T, d *appsv1.Deployment, restricted bool) {
 	if c.ReadinessProbe == nil || c.LivenessProbe == nil || d.Spec.Template.Spec.HostNetwork {
 		t.Error("the control plane lacks probes, or is on the host's network")
 	}
+	for _, v := range d.Spec.Template.Spec.Volumes {
+		if v.Secret != nil && (v.Secret.DefaultMode == nil || *v.Secret.DefaultMode != 0o440) {
+			t.Errorf("volume %s: others read the key", v.Name)
+		}
+	}
 }
 
 func checkAgent(t *testing.T, d *appsv1.DaemonSet, hasInit bool) {

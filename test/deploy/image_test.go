@@ -7,21 +7,60 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
-// TestTheImageIsReproducible and has the three programs, which need nothing else.
+// copyTo makes a repository of one commit, out of what is to be committed of this one.
+func copyTo(t *testing.T, dir string) {
+	t.Helper()
+	const root = "../.."
+	list := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+	list.Dir = root
+	names, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(names), "\x00"), "\x00") {
+		content, err := os.ReadFile(filepath.Join(root, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // Deleted, and not committed yet.
+		}
+		if err == nil {
+			err = os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o755)
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), content, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range [][]string{{"init", "-q"}, {"add", "-A"}, {"-c", "user.name=x", "-c", "user.email=x", "-c", "commit.gpgsign=false", "commit", "-q", "-m", "x"}} {
+		command := exec.Command("git", args...)
+		command.Dir = dir
+		command.Env = append(os.Environ(), "GIT_AUTHOR_DATE=1234567890 +0000", "GIT_COMMITTER_DATE=1234567890 +0000")
+		if out, err := command.CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, out)
+		}
+	}
+}
+
+// TestTheImageIsReproducible, wherever it is built, and has the three programs, which need
+// nothing else.
 func TestTheImageIsReproducible(t *testing.T) {
 	dir := t.TempDir()
 	var images [2][]byte
-	for i := range images {
+	for i, place := range []string{"here", "elsewhere/and/deeper"} {
+		copyTo(t, filepath.Join(dir, place))
 		path := filepath.Join(dir, "image.tar")
 		command := exec.Command("go", "run", "./deploy/image", "-o", path)
-		command.Dir = "../.."
+		command.Dir = filepath.Join(dir, place)
 		if out, err := command.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
@@ -32,7 +71,7 @@ func TestTheImageIsReproducible(t *testing.T) {
 		images[i] = content
 	}
 	if !bytes.Equal(images[0], images[1]) {
-		t.Error("built twice, it differs")
+		t.Error("built in two places, it differs")
 	}
 	files := unpack(t, images[0])
 	var manifest []struct {
