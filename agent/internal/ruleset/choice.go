@@ -27,9 +27,6 @@ const (
 type Choice struct {
 	Draw  Draw
 	Slots Backends
-	// Exact is unset if the scheduler that was asked for chooses by what such a data plane
-	// does not know.
-	Exact bool
 }
 
 // Names of schedulers, as IPVS has them (net/netfilter/ipvs/ip_vs_*.c).
@@ -44,16 +41,15 @@ const (
 )
 
 // Choose returns how to choose among the backends of a frontend. The empty scheduler
-// chooses at random, by weight. What a hash chooses depends on the backends and their
+// chooses at random, by weight, and so do those that need to know connections
+// (resource.NeedsConnections), if they heed weights. What a hash chooses depends on the backends and their
 // weights alone, so that it is the same on every node.
 func Choose(scheduler string, key Key, backends Backends, weights Weights) Choice {
+	c := Choice{Slots: backends}
 	if backends.Len() == 0 {
-		return Choice{Exact: true}
+		return c
 	}
-	c := Choice{Slots: backends, Exact: true}
 	switch scheduler {
-	case "":
-		c.Slots = repeated(backends, weights)
 	case roundRobin:
 		c.Draw = InTurn
 	case weightedRoundRobin:
@@ -66,10 +62,9 @@ func Choose(scheduler string, key Key, backends Backends, weights Weights) Choic
 		c.Slots = PackBackends(ofDestination(key, backends))
 	case failover:
 		c.Slots = PackBackends(heaviest(backends, weights))
-	case leastConnections:
-		c.Exact = false
+	case leastConnections: // As if all had the same.
 	default:
-		c.Slots, c.Exact = repeated(backends, weights), false
+		c.Slots = repeated(backends, weights)
 	}
 	return c
 }

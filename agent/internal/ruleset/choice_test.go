@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/portolan-net/portolan/agent/internal/state"
+	"github.com/portolan-net/portolan/api/resource"
 )
 
 var chooseKey = Key{Addr: netip.MustParseAddr("10.96.0.1"), Protocol: state.TCP, Port: 80}
@@ -51,15 +52,15 @@ func TestASchedulerIsAWayToDrawSlots(t *testing.T) {
 		{"ovf", Random, "[3 1 2]", false},
 	} {
 		c := Choose(test.scheduler, chooseKey, three, weights)
-		if got := fmt.Sprint(slotsOfEach(c, three)); c.Draw != test.draw || c.Exact != test.exact || got != test.slots {
-			t.Errorf("%q: draw %d, exact %v, slots %s: want %d, %v, %s", test.scheduler, c.Draw, c.Exact, got, test.draw, test.exact, test.slots)
+		if got := fmt.Sprint(slotsOfEach(c, three)); c.Draw != test.draw || resource.NeedsConnections(test.scheduler) == test.exact || got != test.slots {
+			t.Errorf("%q: draw %d, exact %v, slots %s: want %d, %v, %s", test.scheduler, c.Draw, !resource.NeedsConnections(test.scheduler), got, test.draw, test.exact, test.slots)
 		}
 	}
 	if c := Choose("wrr", chooseKey, three, weights); fmt.Sprint(c.Slots.List()) !=
 		"[10.244.0.0:8080 10.244.0.1:8080 10.244.0.2:8080 10.244.0.0:8080 10.244.0.2:8080 10.244.0.0:8080]" {
 		t.Errorf("wrr: slots %v", c.Slots)
 	}
-	if c := Choose("dh", chooseKey, three, weights); c.Slots.Len() != 1 || !c.Exact {
+	if c := Choose("dh", chooseKey, three, weights); c.Slots.Len() != 1 || resource.NeedsConnections("dh") {
 		t.Errorf("dh: %v", c)
 	}
 	if c := Choose("sh", chooseKey, Backends{}, Weights{}); c.Slots.Len() != 0 {

@@ -2,15 +2,11 @@ package compile
 
 import (
 	"fmt"
-	"slices"
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+	"github.com/portolan-net/portolan/api/resource"
 	"github.com/portolan-net/portolan/controlplane/internal/model"
 )
-
-// byConnections are the schedulers that choose by what nftables does not know, which is how
-// many connections an endpoint has.
-var byConnections = []string{"lc", "wlc", "sed", "nq", "lblc", "lblcr", "ovf"}
 
 // Scheduler says what chooses among a Service's endpoints on a node of the settings. What the
 // node's kernel does not have, the node itself warns of.
@@ -26,7 +22,7 @@ func (s *Settings) Scheduler(service *model.Service) string {
 		return fmt.Sprintf("IPVS chooses among endpoints by scheduler %s, the node's default", name)
 	case name == "":
 		return "nftables chooses among endpoints at random" + byWeight(service)
-	case slices.Contains(byConnections, name):
+	case resource.NeedsConnections(name):
 		return fmt.Sprintf("nftables approximates scheduler %s, as the Service asks: it does not know how many connections an endpoint has", name)
 	default:
 		return fmt.Sprintf("nftables chooses among endpoints by scheduler %s, as the Service asks", name)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
+	"github.com/portolan-net/portolan/api/resource"
 )
 
 // approximations are the frontends that ask for schedulers which choose by what nftables
@@ -16,15 +17,11 @@ type approximations map[ruleset.Key]dataplane.Warning
 // note takes a frontend for what a key has now; it may be nil.
 func (a approximations) note(k ruleset.Key, f *ruleset.Frontend) {
 	delete(a, k)
-	if f == nil || f.Scheduler == "" {
-		return
-	}
-	choice := choose(f).cluster
-	if choice.Exact {
+	if f == nil || f.Backends.Len() == 0 || !resource.NeedsConnections(f.Scheduler) {
 		return
 	}
 	shares := "with equal shares"
-	if choice.Slots != f.Backends {
+	if choose(f).cluster.Slots != f.Backends {
 		shares = "by weight"
 	}
 	a[k] = dataplane.Warning{Service: f.Service, Reason: "SchedulerApproximated", Message: fmt.Sprintf(

@@ -218,7 +218,7 @@ func (p *Plane) adapt(l *loaded, found fit, settings dataplane.Settings, content
 	if err := p.keepPickable(l, content, next); err != nil {
 		return 0, err
 	}
-	if err := p.layAhead(l, found, next); err != nil {
+	if err := p.layAhead(l, found, next, useOf(settings)); err != nil {
 		return 0, err
 	}
 	now, later := found.inOrder()
@@ -264,11 +264,8 @@ func (p *Plane) queueContent(tx *transaction, l *loaded, rules fit, next *batch,
 // at: chains that elements are to go to, and the content of the maps that only the rules of
 // another mode look into. Those of the mode that is left stay as they are until no packet can
 // be under way any more that met its rules.
-func (p *Plane) layAhead(l *loaded, found fit, next *batch) error {
-	chains, rules := l.needed(next), translating
-	if l.beside {
-		rules = besideIPVS
-	}
+func (p *Plane) layAhead(l *loaded, found fit, next *batch, rules use) error {
+	chains := l.needed(next)
 	if found.switches() {
 		for _, spec := range p.family.sets {
 			if spec.unusedBy(rules) {
