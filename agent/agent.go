@@ -139,7 +139,7 @@ func run(ctx context.Context, config Config, planes []dataplane.Dataplane) error
 		return fmt.Errorf("subscribing: %w", err)
 	}
 	endpoints := unused.New(unused.Config{
-		Servers: config.Servers, Logger: config.Logger.Named("unused"),
+		Servers: config.Servers, Addresses: addresses, Logger: config.Logger.Named("unused"),
 		Dial: func(server string) (*grpc.ClientConn, error) { return subscribe.Dial(server, config.DialOptions...) },
 	})
 	defer func() { _ = endpoints.Close() }()

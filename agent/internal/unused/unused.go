@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,8 +40,10 @@ type Config struct {
 	// Servers are the control planes' addresses, as of the agent's stream.
 	Servers []string
 	// Dial connects to one.
-	Dial   func(server string) (*grpc.ClientConn, error)
-	Logger hclog.Logger
+	Dial func(server string) (*grpc.ClientConn, error)
+	// Addresses lists the node's own addresses.
+	Addresses func() ([]netip.Addr, error)
+	Logger    hclog.Logger
 }
 
 // Handler answers at Path.
@@ -75,7 +78,7 @@ type question struct {
 
 // parse reads a question. Who asks from an address of his own may ask about that alone;
 // processes of the node may ask about any.
-func parse(r *http.Request) (question, int, error) {
+func (h *Handler) parse(r *http.Request) (question, int, error) {
 	q := question{patience: patience, excused: absent}
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
@@ -93,7 +96,7 @@ func parse(r *http.Request) (question, int, error) {
 			return q, http.StatusBadRequest, fmt.Errorf("address=%q: expected an IP address", text)
 		}
 		q.address = q.address.Unmap()
-		if q.address != from && !from.IsLoopback() && !isOwn(from) {
+		if q.address != from && !from.IsLoopback() && !h.isOwn(from) {
 			return q, http.StatusForbidden, fmt.Errorf("address=%s: %s may ask about itself alone", q.address, from)
 		}
 	}
@@ -113,23 +116,15 @@ func parse(r *http.Request) (question, int, error) {
 }
 
 // isOwn tells whether an address is one of the node's.
-func isOwn(address netip.Addr) bool {
-	list, err := net.InterfaceAddrs()
-	if err != nil {
-		return false
-	}
-	for _, a := range list {
-		if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr().Unmap() == address {
-			return true
-		}
-	}
-	return false
+func (h *Handler) isOwn(address netip.Addr) bool {
+	list, err := h.cfg.Addresses()
+	return err == nil && slices.Contains(list, address)
 }
 
 // ServeHTTP answers 200 once no node sends new connections to the address, 503 if that is not
 // so in time, each with a line that says how far it is.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	q, code, err := parse(r)
+	q, code, err := h.parse(r)
 	if err != nil {
 		http.Error(w, err.Error(), code)
 		return

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 )
 
 func TestWhoMayAskAboutWhat(t *testing.T) {
+	h := New(Config{Addresses: func() ([]netip.Addr, error) { return []netip.Addr{netip.MustParseAddr("192.0.2.1")}, nil }})
 	for _, test := range []struct {
 		from, query string
 		address     string
@@ -23,6 +25,7 @@ func TestWhoMayAskAboutWhat(t *testing.T) {
 		{"[::ffff:10.244.1.5]:40000", "", "10.244.1.5", 0, ""},
 		{"[fd00::5]:40000", "address=fd00::5", "fd00::5", 0, ""},
 		{"127.0.0.1:40000", "address=10.244.1.5", "10.244.1.5", 0, ""},
+		{"192.0.2.1:40000", "address=10.244.1.5", "10.244.1.5", 0, ""},
 		{"10.244.1.5:40000", "address=10.244.1.5&timeout=45s&excuse-after=5s", "10.244.1.5", 0, ""},
 		{"10.244.1.5:40000", "address=10.244.1.6", "", http.StatusForbidden, "10.244.1.5 may ask about itself alone"},
 		{"127.0.0.1:40000", "", "", http.StatusBadRequest, "expected address=IP"},
@@ -33,7 +36,7 @@ func TestWhoMayAskAboutWhat(t *testing.T) {
 	} {
 		r := httptest.NewRequest(http.MethodGet, Path+"?"+test.query, nil)
 		r.RemoteAddr = test.from
-		q, code, err := parse(r)
+		q, code, err := h.parse(r)
 		if code != test.code || err != nil && !strings.Contains(err.Error(), test.want) || err == nil && q.address.String() != test.address {
 			t.Errorf("%s %s: %v, %d, %v: want %s, %d %q", test.from, test.query, q, code, err, test.address, test.code, test.want)
 		}

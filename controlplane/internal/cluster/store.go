@@ -167,6 +167,13 @@ func (s *Store) Nodes() []*model.Node {
 	return list
 }
 
+// CountNodes returns how many Nodes there are.
+func (s *Store) CountNodes() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.nodes)
+}
+
 // ServiceCIDRs returns all ServiceCIDRs, ordered by name.
 func (s *Store) ServiceCIDRs() []*model.ServiceCIDR {
 	s.mu.Lock()

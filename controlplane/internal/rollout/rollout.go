@@ -186,29 +186,22 @@ func (s *Server) here(t target) (pending string, revision uint64) {
 
 // there fills in how far the nodes are.
 func (s *Server) there(ctx context.Context, t target, into *rolloutv1.WatchResponse) {
-	revision := into.GetRevision()
-	if revision == 0 {
-		revision = ^uint64(0)
+	connected, behind := s.cfg.Nodes.Progress(into.GetRevision(), s.names(t))
+	into.Nodes, into.Connected = uint32(s.cfg.Objects.CountNodes()), uint32(len(connected))
+	if into.GetRevision() > 0 { // Else nobody has what there is not yet.
+		into.Applied = uint32(len(connected) - len(behind))
 	}
-	connected, behind := s.cfg.Nodes.Progress(revision, s.names(t))
-	known := map[string]bool{}
-	for _, node := range s.cfg.Objects.Nodes() {
-		known[node.Name] = true
-	}
-	into.Nodes, into.Connected = uint32(len(known)), uint32(len(connected))
-	into.Applied = uint32(len(connected) - len(behind))
 	if s.cfg.Names != nil && !s.cfg.Names(ctx) {
 		return
 	}
-	for _, name := range connected {
-		delete(known, name)
+	slices.Sort(connected)
+	for _, node := range s.cfg.Objects.Nodes() { // In order of their names.
+		if _, here := slices.BinarySearch(connected, node.Name); !here {
+			into.Elsewhere = append(into.Elsewhere, node.Name)
+		}
 	}
-	for name := range known {
-		into.Elsewhere = append(into.Elsewhere, name)
-	}
-	slices.Sort(into.Elsewhere)
 	if into.GetRevision() == 0 {
-		return // All are behind what there is not yet.
+		return
 	}
 	slices.SortFunc(behind, func(a, b nodes.Behind) int { return strings.Compare(a.Node, b.Node) })
 	for _, b := range behind[:min(len(behind), maxBehind)] {
