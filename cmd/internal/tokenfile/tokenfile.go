@@ -3,7 +3,6 @@ package tokenfile
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -26,44 +25,25 @@ func Read(path string) (string, error) {
 }
 
 // Credentials are a gRPC call's (credentials.PerRPCCredentials): the token that is in the
-// file at that moment.
+// file at that moment, or the given one if there is no file.
 type Credentials struct {
-	Path string
+	Path, Token string
 	// Plaintext allows the token to be sent without TLS, which is for servers on this
 	// machine.
 	Plaintext bool
 }
 
-// GetRequestMetadata returns the header that carries the token.
+// GetRequestMetadata returns the header that carries the token (RFC 6750, section 2.1).
 func (c Credentials) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	token, err := Read(c.Path)
-	if err != nil {
-		return nil, err
+	token := c.Token
+	if c.Path != "" {
+		var err error
+		if token, err = Read(c.Path); err != nil {
+			return nil, err
+		}
 	}
-	return Header(token), nil
+	return map[string]string{"authorization": "Bearer " + token}, nil
 }
 
 // RequireTransportSecurity tells whether the call must be by TLS.
 func (c Credentials) RequireTransportSecurity() bool { return !c.Plaintext }
-
-// Header returns the header that carries a token (RFC 6750, section 2.1).
-func Header(token string) map[string]string {
-	return map[string]string{"authorization": "Bearer " + token}
-}
-
-// Static is a token for each call that is not in a file.
-type Static struct {
-	Token     string
-	Plaintext bool
-}
-
-// GetRequestMetadata returns the header that carries the token.
-func (s Static) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	if s.Token == "" {
-		return nil, errors.New("no token")
-	}
-	return Header(s.Token), nil
-}
-
-// RequireTransportSecurity tells whether the call must be by TLS.
-func (s Static) RequireTransportSecurity() bool { return !s.Plaintext }

@@ -175,18 +175,14 @@ func (m *moby) destinations(of ruleset.Key) (map[destination]connections, error)
 	return list, nil
 }
 
-func explained(err error, format string, args ...any) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), err)
-}
-
 func (m *moby) setTimeouts(t timeouts) error {
 	for name, d := range map[string]time.Duration{"tcp": t.tcp, "tcpfin": t.tcpFin, "udp": t.udp} {
 		if d != 0 && d < time.Second {
 			return fmt.Errorf("IPVS timeout %s %s: expected whole seconds", name, d)
 		}
 	}
-	return explained(m.handle.SetConfig(&ipvs.Config{TimeoutTCP: t.tcp, TimeoutTCPFin: t.tcpFin, TimeoutUDP: t.udp}), "setting IPVS timeouts")
+	if err := m.handle.SetConfig(&ipvs.Config{TimeoutTCP: t.tcp, TimeoutTCPFin: t.tcpFin, TimeoutUDP: t.udp}); err != nil {
+		return fmt.Errorf("setting IPVS timeouts: %w", err)
+	}
+	return nil
 }

@@ -144,7 +144,7 @@ func (f *Flags) credentials() ([]grpc.DialOption, error) {
 	case plaintext && !tlsflags.IsLocalName(f.Server):
 		return nil, fmt.Errorf("--server %s: expected --tls-ca-file: a token is not sent in plaintext", f.Server)
 	case f.token != "":
-		return append(options, grpc.WithPerRPCCredentials(tokenfile.Static{Token: f.token, Plaintext: plaintext})), nil
+		return append(options, grpc.WithPerRPCCredentials(tokenfile.Credentials{Token: f.token, Plaintext: plaintext})), nil
 	}
 	if _, err := tokenfile.Read(f.tokenFile); err != nil {
 		return nil, fmt.Errorf("--token-file: %w", err)

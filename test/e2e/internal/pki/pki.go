@@ -16,6 +16,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -87,10 +88,10 @@ type Token struct {
 // Parse takes a token apart.
 func Parse(text string) (Token, error) {
 	var t Token
-	var signature string
-	parts := [3]string{}
-	if n, err := fmt.Sscanf(replaceDots(text), "%s %s %s", &parts[0], &parts[1], &signature); n < 2 {
-		return t, err
+	const length = 3 // Header, claims, signature.
+	parts := strings.Split(text, ".")
+	if len(parts) != length {
+		return t, fmt.Errorf("a token of %d parts: expected %d", len(parts), length)
 	}
 	for i, into := range []*map[string]any{&t.Header, &t.Claims} {
 		content, err := base64.RawURLEncoding.DecodeString(parts[i])
@@ -102,16 +103,6 @@ func Parse(text string) (Token, error) {
 		}
 	}
 	return t, nil
-}
-
-func replaceDots(text string) string {
-	out := []byte(text)
-	for i := range out {
-		if out[i] == '.' {
-			out[i] = ' '
-		}
-	}
-	return string(out)
 }
 
 // Sign signs the token (RFC 7515, ES256) with the key in a file.
