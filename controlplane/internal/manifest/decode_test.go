@@ -103,7 +103,7 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 			line: "line 10:", says: "expected a whole number of 32 bits", objects: "Service demo/web",
 		},
 		"a number that is too large":  {text: strings.Replace(web, "port: 80", "port: 99999999999", 1), field: "spec.ports[0].port", value: "99999999999", line: "line 10:", says: "expected a whole number"},
-		"a list in place of a string": {text: strings.Replace(web, "clusterIP: 10.96.0.10", "clusterIP: [10.96.0.10]", 1), field: "spec.clusterIP", value: "array", line: "line 7:", says: "expected a string"},
+		"a list in place of a string": {text: strings.Replace(web, "clusterIP: 10.96.0.10", "clusterIP: [10.96.0.10]", 1), field: "spec.clusterIP", value: `["10.96.0.10"]`, line: "line 7:", says: "expected a string"},
 		"a tab":                       {text: "kind: Service\n\tmetadata:\n", line: "line 2:", says: "expected YAML or JSON"},
 		"a second document":           {text: web + "---\n" + strings.Replace(web, "port: 80", "port: x", 1), field: "spec.ports[0].port", value: "x", line: "line 21:", objects: "Service demo/web"},
 		"no kind":                     {text: "apiVersion: v1\nmetadata: {name: x}\n", field: "kind", line: "line 1:", says: "expected a kind"},

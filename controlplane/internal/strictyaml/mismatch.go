@@ -1,120 +1,137 @@
 package strictyaml
 
 import (
-	"bytes"
+	"encoding"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"maps"
 	"reflect"
-	"regexp"
-	"strconv"
+	"slices"
 	"strings"
 )
 
-// mismatch says where in the JSON a value of the wrong type is, what it is and what
-// was expected.
-func mismatch(data []byte, into any, err error) *Fault {
-	if path, text, found := culprit(reflect.TypeOf(into), data, ""); found {
-		return &Fault{Field: path, Value: text, Message: expectation(err)}
-	}
-	var wrong *json.UnmarshalTypeError
-	if !errors.As(err, &wrong) {
-		return &Fault{Message: strings.TrimPrefix(err.Error(), "json: ")}
-	}
-	fault := &Fault{Field: wrong.Field, Value: wrong.Value, Message: "expected " + describeType(wrong.Type)}
-	// The decoder's path lacks indexes. Its offset tells them, unless it counts
-	// within a value that decodes itself.
-	path, text := valueAt(data, wrong.Offset)
-	if indexes.ReplaceAllString(path, "") == wrong.Field {
-		fault.Field = path
-		if text != "" {
-			fault.Value = text
-		}
-	}
-	return fault
-}
+var (
+	decodesJSON = reflect.TypeFor[json.Unmarshaler]()
+	decodesText = reflect.TypeFor[encoding.TextUnmarshaler]()
+)
 
-// expectation is what a value that decodes itself expects, as far as its error says it.
-func expectation(err error) string {
-	var wrong *json.UnmarshalTypeError
-	switch text := err.Error(); {
-	case errors.As(err, &wrong):
-		return "expected " + describeType(wrong.Type)
-	case strings.Contains(text, "duration"):
-		return "expected a duration such as 30s"
-	default:
-		return text
-	}
-}
-
-var indexes = regexp.MustCompile(`\[\d+\]`)
-
-// describeType names a Go type in the words of somebody who writes YAML.
-func describeType(t reflect.Type) string {
+// mismatches lists what a value of a type cannot be decoded from, and the fields that
+// the type has not. The decoder itself stops at the first of the former, tells its place
+// without indexes, and that of a value that decodes itself, such as a duration, not at
+// all.
+func mismatches(t reflect.Type, data json.RawMessage, path string) []*Fault {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
+	if string(data) == "null" {
+		return nil
+	}
+	if p := reflect.PointerTo(t); p.Implements(decodesJSON) || p.Implements(decodesText) {
+		return mismatch(t, data, path)
+	}
+	switch t.Kind() {
+	case reflect.Struct:
+		return structMismatches(t, data, path)
+	case reflect.Map:
+		return mapMismatches(t, data, path)
+	case reflect.Slice:
+		if t.Elem().Kind() != reflect.Uint8 { // Bytes are a text.
+			return sliceMismatches(t, data, path)
+		}
+	default: // A scalar.
+	}
+	return mismatch(t, data, path)
+}
+
+// mismatch tries a value that is decoded as a whole.
+func mismatch(t reflect.Type, data json.RawMessage, path string) []*Fault {
+	err := json.Unmarshal(data, reflect.New(t).Interface())
+	if err == nil {
+		return nil
+	}
+	return []*Fault{{Field: path, Value: shown(data), Message: expectation(t, err)}}
+}
+
+func structMismatches(t reflect.Type, data json.RawMessage, path string) []*Fault {
+	var values map[string]json.RawMessage
+	if json.Unmarshal(data, &values) != nil {
+		return mismatch(t, data, path)
+	}
+	var faults []*Fault
+	for _, field := range reflect.VisibleFields(t) {
+		name := jsonName(field)
+		if value, set := values[name]; set && name != "" {
+			delete(values, name)
+			faults = append(faults, mismatches(field.Type, value, join(path, name))...)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		faults = append(faults, &Fault{Field: join(path, name), Message: unknownField})
+	}
+	return faults
+}
+
+func mapMismatches(t reflect.Type, data json.RawMessage, path string) []*Fault {
+	var values map[string]json.RawMessage
+	if json.Unmarshal(data, &values) != nil {
+		return mismatch(t, data, path)
+	}
+	var faults []*Fault
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		faults = append(faults, mismatches(t.Elem(), values[name], join(path, name))...)
+	}
+	return faults
+}
+
+func sliceMismatches(t reflect.Type, data json.RawMessage, path string) []*Fault {
+	var items []json.RawMessage
+	if json.Unmarshal(data, &items) != nil {
+		return mismatch(t, data, path)
+	}
+	var faults []*Fault
+	for i, item := range items {
+		faults = append(faults, mismatches(t.Elem(), item, fmt.Sprintf("%s[%d]", path, i))...)
+	}
+	return faults
+}
+
+// expectation says what a type is written as, in the words of somebody who writes YAML.
+func expectation(t reflect.Type, err error) string {
+	switch {
+	case t.Name() == "Duration":
+		return "expected a duration such as 30s"
+	case reflect.PointerTo(t).Implements(decodesJSON):
+		return strings.TrimPrefix(err.Error(), "json: ")
+	}
 	switch t.Kind() {
 	case reflect.String:
-		return "a string"
+		return "expected a string"
 	case reflect.Bool:
-		return "true or false"
+		return "expected true or false"
 	case reflect.Int, reflect.Int32, reflect.Int64:
-		return fmt.Sprintf("a whole number of %d bits", t.Bits())
+		return fmt.Sprintf("expected a whole number of %d bits", t.Bits())
+	case reflect.Float32, reflect.Float64:
+		return "expected a number"
 	case reflect.Slice:
-		return "a list"
+		return "expected a list"
 	default:
-		return "a mapping"
+		return "expected a mapping"
 	}
 }
 
-// valueAt returns the path of the value that ends at, or contains, an offset of
-// valid JSON, and its text if it is a scalar.
-func valueAt(data []byte, offset int64) (path, text string) {
-	type frame struct {
-		array bool
-		index int
-		key   string
-		// isKey is set if the next token of an object is a key.
-		isKey bool
-	}
-	var stack []frame
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.UseNumber()
-	for {
-		token, err := decoder.Token()
-		if err != nil {
-			return "", ""
-		}
-		top := len(stack) - 1
-		if delim, ok := token.(json.Delim); ok && (delim == '}' || delim == ']') {
-			stack = stack[:top]
-			continue
-		}
-		if top >= 0 && !stack[top].array && stack[top].isKey {
-			stack[top].key, stack[top].isKey = token.(string), false
-			continue
-		}
-		if top >= 0 {
-			stack[top].index++
-			stack[top].isKey = true
-		}
-		if decoder.InputOffset() >= offset {
-			for _, f := range stack {
-				if f.array {
-					path += "[" + strconv.Itoa(f.index) + "]"
-				} else {
-					path = join(path, f.key)
-				}
-			}
-			if _, ok := token.(json.Delim); !ok {
-				text = fmt.Sprint(token)
-			}
-			return path, text
-		}
-		if delim, ok := token.(json.Delim); ok {
-			stack = append(stack, frame{array: delim == '[', index: -1, isKey: true})
-		}
+// shown returns a value as people write it; of a long one only what it is.
+func shown(data json.RawMessage) string {
+	const long = 40
+	var text string
+	switch {
+	case json.Unmarshal(data, &text) == nil:
+		return text
+	case len(data) <= long:
+		return string(data)
+	case data[0] == '{':
+		return "{...}"
+	default:
+		return "[...]"
 	}
 }
 

@@ -4,12 +4,18 @@
 package strictyaml
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
+	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
+	yamlv3 "go.yaml.in/yaml/v3"
 	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
@@ -42,30 +48,77 @@ func (f *Fault) Error() string {
 	return text.String() + f.Message + f.Hint
 }
 
-// Decode decodes one document. Its error joins a Fault for each field that is wrong.
+// Decode decodes the only document of a file. Its error joins a Fault for each field
+// that is wrong.
 func Decode(text []byte, into any) error {
-	data, err := yaml.YAMLToJSONStrict(text)
+	data, err := ToJSON(text)
 	if err != nil {
-		return Syntax(err)
+		return err
 	}
-	var all []error
-	for _, fault := range Unmarshal(data, into) {
+	faults := Unmarshal(data, into)
+	for _, fault := range faults {
 		fault.Line = LineOf(text, fault.Field)
+	}
+	return Join(faults)
+}
+
+// Join returns faults as one error, in the order of their lines; nil if there is none.
+func Join(faults []*Fault) error {
+	slices.SortStableFunc(faults, func(a, b *Fault) int { return cmp.Compare(a.Line, b.Line) })
+	var all []error
+	for _, fault := range faults {
 		all = append(all, fault)
 	}
 	return errors.Join(all...)
 }
 
+// ToJSON returns the only document of a file as JSON; its error is a Fault. What follows
+// the first document would be passed over in silence by most decoders, so it is refused,
+// unless it is empty.
+func ToJSON(text []byte) ([]byte, error) {
+	data, err := yaml.YAMLToJSONStrict(text)
+	if err != nil {
+		return nil, Syntax(err)
+	}
+	decoder := yamlv3.NewDecoder(bytes.NewReader(text))
+	for n := 0; ; n++ {
+		var document yamlv3.Node
+		switch err := decoder.Decode(&document); {
+		case errors.Is(err, io.EOF):
+			return data, nil
+		case err != nil:
+			return nil, Syntax(err)
+		case n > 0 && !empty(&document):
+			return nil, &Fault{Line: document.Content[0].Line, Message: fmt.Sprintf("expected one document, but here is document %d", n+1)}
+		}
+	}
+}
+
+func empty(document *yamlv3.Node) bool {
+	return len(document.Content) == 0 || document.Content[0].Tag == "!!null"
+}
+
+const unknownField = "unknown field"
+
 // Unmarshal decodes JSON. It knows upper from lower case, as the API server does. The
 // faults have no lines.
 func Unmarshal(data []byte, into any) []*Fault {
-	var faults []*Fault
 	strict, err := json.UnmarshalStrict(data, into)
-	if err != nil {
-		faults = append(faults, mismatch(data, into, err))
+	if err == nil {
+		var faults []*Fault
+		for _, err := range strict {
+			faults = append(faults, extra(err, into))
+		}
+		return faults
 	}
-	for _, err := range strict {
-		faults = append(faults, extra(err, into))
+	faults := mismatches(reflect.TypeOf(into), data, "")
+	for _, fault := range faults {
+		if fault.Message == unknownField {
+			fault.Hint = hint(into, fault.Field)
+		}
+	}
+	if len(faults) == 0 { // JSON that is none, and the like.
+		return []*Fault{{Message: strings.TrimPrefix(err.Error(), "json: ")}}
 	}
 	return faults
 }
@@ -78,7 +131,7 @@ func extra(err error, into any) *Fault {
 	}
 	kind, _, _ := strings.Cut(err.Error(), ` "`)
 	fault := &Fault{Field: at.FieldPath(), Message: kind}
-	if strings.HasPrefix(kind, "unknown") {
+	if kind == unknownField {
 		fault.Hint = hint(into, fault.Field)
 	}
 	return fault
