@@ -183,13 +183,13 @@ nodes:
 
 func TestFilesAreToldApart(t *testing.T) {
 	for file, want := range map[string]string{
-		"kind: Pod\napiVersion: v1\n":                                                `apiVersion "v1", kind "Pod": expected "portolan.net/v1alpha1", "Configuration" or "kubeproxy.config.k8s.io/v1alpha1", "KubeProxyConfiguration"`,
-		"kind: Configuration\napiVersion: portolan.net/v1alpha2\n":                   `did you mean "portolan.net/v1alpha1, Configuration"?`,
-		"kind: KubeProxyConfiguration\napiVersion: kubeproxy.config.k8s.io/v1\n":     `did you mean "kubeproxy.config.k8s.io/v1alpha1, KubeProxyConfiguration"?`,
+		"kind: Pod\napiVersion: v1\n":                                                `line 1: kind "Pod": expected apiVersion portolan.net/v1alpha1 and kind Configuration, or kubeproxy.config.k8s.io/v1alpha1 and KubeProxyConfiguration`,
+		"kind: Configuration\napiVersion: portolan.net/v1alpha2\n":                   `line 2: apiVersion "portolan.net/v1alpha2": expected apiVersion portolan.net/v1alpha1 and kind Configuration, or`,
+		"kind: KubeProxyConfiguration\napiVersion: kubeproxy.config.k8s.io/v1\n":     `line 2: apiVersion "kubeproxy.config.k8s.io/v1": expected`,
 		"kind: KubeletConfiguration\napiVersion: kubeproxy.config.k8s.io/v1alpha1\n": "expected",
-		"mode: nftables\n": `apiVersion "", kind "": expected`,
-		"":                 `apiVersion "", kind "": expected`,
-		"- 1\n":            "expected a mapping with apiVersion",
+		"mode: nftables\n": `line 1: no apiVersion and kind: expected`,
+		"":                 `the file is empty: expected apiVersion`,
+		"- 1\n":            "line 1: no mapping: expected apiVersion",
 		"a: b: c\n":        "expected YAML or JSON",
 	} {
 		if _, err := decode(file); err == nil || !strings.Contains(err.Error(), want) {

@@ -1,11 +1,12 @@
 package configuration
 
 import (
-	"errors"
+	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 
 	kubeproxyv1alpha1 "k8s.io/kube-proxy/config/v1alpha1"
-	"sigs.k8s.io/yaml"
 
 	"github.com/portolan-net/portolan/api/config/v1alpha1"
 	"github.com/portolan-net/portolan/controlplane/internal/near"
@@ -53,44 +54,46 @@ func of(imported *proxyconfig.Import) *file {
 
 // kindOf tells the two kinds of files apart, by apiVersion too.
 func kindOf(content []byte) (string, error) {
-	data, err := yaml.YAMLToJSONStrict(content)
+	data, err := strictyaml.ToJSON(content)
 	if err != nil {
-		return "", strictyaml.Syntax(err)
+		return "", err
 	}
 	var header struct {
 		APIVersion string `json:"apiVersion"`
 		Kind       string `json:"kind"`
 	}
-	if err := yaml.Unmarshal(data, &header); err != nil {
-		return "", fmt.Errorf("expected a mapping with apiVersion %q or %q", v1alpha1.APIVersion, kubeVersion)
+	expected := fmt.Sprintf("expected apiVersion %s and kind %s, or %s and %s", v1alpha1.APIVersion, v1alpha1.Kind, kubeVersion, proxyconfig.Kind)
+	if string(data) == "null" {
+		return "", &strictyaml.Fault{Message: "the file is empty: " + expected}
 	}
-	known := map[string]string{
-		v1alpha1.APIVersion + ", " + v1alpha1.Kind: v1alpha1.Kind,
-		kubeVersion + ", " + proxyconfig.Kind:      proxyconfig.Kind,
+	// A header of another type is one that is not known.
+	_ = json.Unmarshal(data, &header)
+	kinds := map[string]string{v1alpha1.Kind: v1alpha1.APIVersion, proxyconfig.Kind: kubeVersion}
+	version := kinds[header.Kind]
+	switch {
+	case data[0] != '{':
+		return "", &strictyaml.Fault{Line: 1, Message: "no mapping: " + expected}
+	case header.APIVersion == "" && header.Kind == "":
+		return "", &strictyaml.Fault{Line: 1, Message: "no apiVersion and kind: " + expected}
+	case version == "":
+		return "", &strictyaml.Fault{Line: strictyaml.LineOf(content, "kind"), Field: "kind", Value: header.Kind, Message: expected,
+			Hint: near.Hint(header.Kind, slices.Collect(maps.Keys(kinds)))}
+	case version != header.APIVersion:
+		return "", &strictyaml.Fault{Line: strictyaml.LineOf(content, "apiVersion"), Field: "apiVersion", Value: header.APIVersion, Message: expected,
+			Hint: near.Hint(header.APIVersion, slices.Collect(maps.Values(kinds)))}
 	}
-	found := header.APIVersion + ", " + header.Kind
-	if kind := known[found]; kind != "" {
-		return kind, nil
-	}
-	var names []string
-	for name := range known {
-		names = append(names, name)
-	}
-	return "", fmt.Errorf("apiVersion %q, kind %q: expected %q, %q or %q, %q%s", header.APIVersion, header.Kind,
-		v1alpha1.APIVersion, v1alpha1.Kind, kubeVersion, proxyconfig.Kind, near.Hint(found, names))
+	return header.Kind, nil
 }
 
 // errors joins faults.
 func (f *file) errors(faults []*strictyaml.Fault) error {
-	var all []error
 	for _, fault := range faults {
 		fault.Field = f.name(fault.Field)
 		if f.text != nil {
 			fault.Line = strictyaml.LineOf(f.text, fault.Field)
 		}
-		all = append(all, fault)
 	}
-	return errors.Join(all...)
+	return strictyaml.Join(faults)
 }
 
 // said returns warnings as lines. Much of what they are about is not in the file, so

@@ -40,7 +40,7 @@ func TestAFileInModeIPVSReachesNodesWhole(t *testing.T) {
 	want := &discoveryv1.NodeConfig{}
 	if err := prototext.Unmarshal([]byte(`
 		mode: PROXY_MODE_IPVS
-		node_port_addresses: "primary"
+		node_port_addresses: "0.0.0.0/0" node_port_addresses: "::/0"
 		detect_local {}
 		masquerade_bit: 14
 		sync_period { seconds: 30 }
@@ -49,6 +49,57 @@ func TestAFileInModeIPVSReachesNodesWhole(t *testing.T) {
 		conntrack {
 			max_per_core: 32768 min: 131072
 			tcp_established_timeout { seconds: 86400 } tcp_close_wait_timeout { seconds: 3600 }
+		}`), want); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, nodeConfig(t, config.Settings, &model.Node{Name: "a"}), protocmp.Transform()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// TestEachValueReachesNodes: none is what it is by default, so none is there by chance.
+func TestEachValueReachesNodes(t *testing.T) {
+	config, err := decode(kubeHead + `
+mode: ipvs
+clusterCIDR: 10.244.0.0/16
+nodePortAddresses: [192.0.2.0/24]
+ipvs:
+  scheduler: wlc
+  syncPeriod: 41s
+  minSyncPeriod: 3s
+  tcpTimeout: 901s
+  tcpFinTimeout: 121s
+  udpTimeout: 301s
+  strictARP: true
+  excludeCIDRs: [198.51.100.0/24]
+iptables: {masqueradeAll: true, masqueradeBit: 15}
+conntrack:
+  maxPerCore: 32769
+  min: 131073
+  tcpEstablishedTimeout: 86401s
+  tcpCloseWaitTimeout: 3601s
+  udpTimeout: 31s
+  udpStreamTimeout: 181s
+  tcpBeLiberal: true
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &discoveryv1.NodeConfig{}
+	if err := prototext.Unmarshal([]byte(`
+		mode: PROXY_MODE_IPVS
+		node_port_addresses: "192.0.2.0/24"
+		detect_local { mode: DETECT_LOCAL_MODE_CLUSTER_CIDR cidrs: "10.244.0.0/16" }
+		masquerade_bit: 15 masquerade_all: true
+		sync_period { seconds: 41 } min_sync_period { seconds: 3 }
+		ipvs {
+			scheduler: "wlc" strict_arp: true exclude_cidrs: "198.51.100.0/24"
+			tcp_timeout { seconds: 901 } tcp_fin_timeout { seconds: 121 } udp_timeout { seconds: 301 }
+		}
+		conntrack {
+			max_per_core: 32769 min: 131073 tcp_be_liberal: true
+			tcp_established_timeout { seconds: 86401 } tcp_close_wait_timeout { seconds: 3601 }
+			udp_timeout { seconds: 31 } udp_stream_timeout { seconds: 181 }
 		}`), want); err != nil {
 		t.Fatal(err)
 	}
@@ -133,9 +184,11 @@ func TestConnectionTracking(t *testing.T) {
 	}
 }
 
-// TestWhatIsNotSaidIsAsInKubeProxy is S174; a file asks for ClusterCIDR, and for connection tracking.
+// TestWhatIsNotSaidIsAsInKubeProxy is S174; a file asks for ClusterCIDR, for connection tracking and, its default being
+// mode iptables, for node ports on all addresses.
 func TestWhatIsNotSaidIsAsInKubeProxy(t *testing.T) {
 	want := compile.DefaultSettings()
+	want.NodePortAddresses = []string{"0.0.0.0/0", "::/0"}
 	want.DetectLocal = discoveryv1.DetectLocalMode_DETECT_LOCAL_MODE_CLUSTER_CIDR
 	want.Conntrack = &discoveryv1.Conntrack{MaxPerCore: 32768, Min: 131072,
 		TcpEstablishedTimeout: durationpb.New(24 * time.Hour), TcpCloseWaitTimeout: durationpb.New(time.Hour)}
@@ -182,6 +235,8 @@ func TestKubeProxyErrorsNameLineFieldValueAndExpectation(t *testing.T) {
 		"a negative timeout of IPVS":         {"mode: ipvs\nipvs: {udpTimeout: -1s}", `ipvs.udpTimeout "-1s": expected at least 0s`},
 		"a timeout that is no whole second":  {"mode: ipvs\nipvs:\n  tcpFinTimeout: 500ms", `line 5: ipvs.tcpFinTimeout "500ms": expected 0s, which leaves it as it is, or at least 1s: the kernel takes whole seconds`},
 		"a conntrack timeout that is none":   {"conntrack: {tcpEstablishedTimeout: 1ms}", `conntrack.tcpEstablishedTimeout "1ms": expected 0s`},
+		"a timeout no kernel takes":          {"conntrack: {udpTimeout: 6000h}", `line 3: conntrack.udpTimeout "6000h0m0s": expected at most 5965h13m56s: no kernel takes more`},
+		"a second document":                  {"mode: ipvs\n---\nmode: nftables", `line 5: expected one document, but here is document 2`},
 		"a scheduler":                        {"mode: ipvs\nipvs: {scheduler: wlrc}", `line 4: ipvs.scheduler "wlrc": expected one of rr wrr lc wlc lblc lblcr dh sh sed nq fo ovf mh; did you mean "wlc"`},
 		"a scheduler in another mode":        {"ipvs: {scheduler: round-robin}", `ipvs.scheduler "round-robin": expected one of rr wrr`},
 		"an exclusion of IPVS":               {"mode: ipvs\nipvs: {excludeCIDRs: [10.0.0.1]}", `ipvs.excludeCIDRs[0] "10.0.0.1": expected a CIDR`},
@@ -190,7 +245,7 @@ func TestKubeProxyErrorsNameLineFieldValueAndExpectation(t *testing.T) {
 		"a misspelt field":                   {"mode: ipvs\nipvs:\n  strictArp: true", `line 5: ipvs.strictArp: unknown field; did you mean "strictARP"?`},
 		"a misspelt field in upper case":     {"Mode: ipvs", `line 3: Mode: unknown field; did you mean "mode"?`},
 		"a duplicate key":                    {"mode: ipvs\nmode: nftables", `line 4: key "mode" already set in map: expected each key once`},
-		"a duration":                         {"ipvs: {tcpTimeout: 30}", `line 3: ipvs.tcpTimeout "30": expected a string`},
+		"a duration":                         {"ipvs: {tcpTimeout: 30}", `line 3: ipvs.tcpTimeout "30": expected a duration such as 30s`},
 		"an unknown mode":                    {"mode: ebpf", `line 3: mode "ebpf": expected nftables or ipvs`},
 		"primary among others":               {"nodePortAddresses: [primary, 10.0.0.0/8]", `nodePortAddresses "primary,10.0.0.0/8": expected "primary" alone`},
 		"a node-port address":                {"nodePortAddresses:\n- 10.0.0.0/8\n- 10.0.0.1", `line 5: nodePortAddresses[1] "10.0.0.1": expected a CIDR`},

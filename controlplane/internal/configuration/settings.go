@@ -2,6 +2,7 @@ package configuration
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -185,6 +186,11 @@ func (c *check) conntrack(in v1alpha1.Conntrack) *discoveryv1.Conntrack {
 	return out
 }
 
+// longestTimeout is what no kernel goes beyond: it counts in ticks, of which there are
+// at least 100 a second, in 31 bits (net/netfilter/ipvs/ip_vs_ctl.c, kernel/sysctl.c). One
+// with more ticks takes less, and the node says so.
+const longestTimeout = math.MaxInt32 / 100 * time.Second
+
 // timeout returns a timeout of the kernel's, which takes whole seconds: less than one
 // would be none.
 func (c *check) timeout(field string, in *v1alpha1.Duration) time.Duration {
@@ -194,6 +200,8 @@ func (c *check) timeout(field string, in *v1alpha1.Duration) time.Duration {
 		c.fail(field, d.String(), "expected at least 0s")
 	case d > 0 && d < time.Second:
 		c.fail(field, d.String(), "expected 0s, which leaves it as it is, or at least 1s: the kernel takes whole seconds")
+	case d > longestTimeout:
+		c.fail(field, d.String(), "expected at most %s: no kernel takes more", longestTimeout)
 	default:
 		return d
 	}

@@ -17,9 +17,7 @@ func convert(in *file) v1alpha1.Configuration {
 	if out.Mode == iptables {
 		out.Mode = v1alpha1.ModeNFTables
 	}
-	if len(in.NodePortAddresses) > 0 {
-		out.NodePortAddresses = in.NodePortAddresses
-	}
+	out.NodePortAddresses = nodePortAddresses(in)
 	if refusesLocalhost(in) {
 		out.LocalhostNodePorts = in.IPTables.LocalhostNodePorts
 	}
@@ -33,8 +31,23 @@ func convert(in *file) v1alpha1.Configuration {
 	return out
 }
 
-// iptables is the mode that we have not: nftables does what it does.
+// iptables is the mode that we have not: nftables does what it does. It is kube-proxy's
+// default.
 const iptables = "iptables"
+
+// nodePortAddresses are all addresses by default, as in kube-proxy, but for its mode
+// nftables, whose default is ours (pkg/proxy/util/nodeport_addresses.go). Who leaves
+// another mode keeps the node ports that there are.
+func nodePortAddresses(in *file) []string {
+	switch {
+	case len(in.NodePortAddresses) > 0:
+		return in.NodePortAddresses
+	case v1alpha1.Mode(in.Mode) == v1alpha1.ModeNFTables:
+		return nil
+	default:
+		return []string{"0.0.0.0/0", "::/0"}
+	}
+}
 
 func detectLocal(in *file) v1alpha1.DetectLocal {
 	out := v1alpha1.DetectLocal{Mode: v1alpha1.DetectLocalMode(in.DetectLocalMode)}

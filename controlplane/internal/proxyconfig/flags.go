@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -200,9 +201,11 @@ func fromGiven(list []*given, inIPVS bool) (*Import, error) {
 	if err := imported.fill(content); err != nil {
 		return nil, err
 	}
-	err := imported.convert(fields)
-	imported.Items = append(imported.Items, others...)
-	return imported, err
+	if err := imported.convert(fields); err != nil {
+		return nil, err
+	}
+	imported.Items = slices.Concat(imported.Items, others, imported.defaulted())
+	return imported, nil
 }
 
 // fill decodes what the flags say as the file that says so.

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	kubeproxyv1alpha1 "k8s.io/kube-proxy/config/v1alpha1"
-	"sigs.k8s.io/yaml"
 
 	"github.com/portolan-net/portolan/api/config/v1alpha1"
 	"github.com/portolan-net/portolan/controlplane/internal/strictyaml"
@@ -38,11 +37,15 @@ func FromFile(text []byte) (*Import, error) {
 		return nil, fmt.Errorf("apiVersion %q, kind %q: expected %q, %q", in.APIVersion, in.Kind, want, Kind)
 	}
 	imported := &Import{Text: text, file: in}
-	data, err := yaml.YAMLToJSON(text)
+	data, err := strictyaml.ToJSON(text)
 	if err != nil {
-		return nil, strictyaml.Syntax(err)
+		return nil, err
 	}
-	return imported, imported.convert(leaves(reflect.TypeFor[file](), parse(data), ""))
+	if err := imported.convert(leaves(reflect.TypeFor[file](), parse(data), "")); err != nil {
+		return nil, err
+	}
+	imported.Items = append(imported.Items, imported.defaulted()...)
+	return imported, nil
 }
 
 // convert fills in what the file comes to, and what becomes of what is set in it.
@@ -71,11 +74,15 @@ func (i *Import) Warnings() []string {
 	var list []string
 	said := map[string]bool{}
 	for _, item := range i.Items {
-		if item.Outcome == Ignored && !said[item.about] {
+		switch {
+		case item.Outcome == Ignored && !said[item.about]:
 			said[item.about] = true
 			list = append(list, item.about+" has no effect here: it "+item.Note)
-		} else if item.Outcome != Ignored && item.Note != "" {
-			list = append(list, fmt.Sprintf("%s %q: %s", item.Field, item.Value, item.Note))
+		case item.Outcome == Honoured || item.Outcome == Mapped:
+			if item.Note != "" {
+				list = append(list, fmt.Sprintf("%s %q: %s", item.Field, item.Value, item.Note))
+			}
+		default: // Defaults are as expected.
 		}
 	}
 	return list

@@ -23,6 +23,9 @@ const (
 	Mapped Outcome = "mapped"
 	// Ignored is a field without effect.
 	Ignored Outcome = "ignored"
+	// Default is a field that is not set and has a value all the same: kube-proxy's
+	// default for it is not ours.
+	Default Outcome = "default"
 )
 
 // Item is a field or flag that is set, and what becomes of it.
@@ -30,7 +33,7 @@ type Item struct {
 	Field   string  `json:"field"`
 	Value   string  `json:"value"`
 	Outcome Outcome `json:"outcome"`
-	// To is our field and value; empty if it is ignored.
+	// To is our field and value; empty if it is ignored. Value is empty of a default.
 	To string `json:"to,omitempty"`
 	// Note says why, or what to do instead.
 	Note string `json:"note,omitempty"`
@@ -63,6 +66,35 @@ func (i *Import) item(set leaf) Item {
 		item.Outcome = Honoured
 	}
 	return item
+}
+
+// defaulted lists what the configuration has for fields that are not set.
+func (i *Import) defaulted() []Item {
+	written := tree(i.Configuration)
+	var items []Item
+	for j := range Fields {
+		field := &Fields[j]
+		if !field.effective(i.file) || lookup(written, field.Own) == nil || field.Path == "detectLocalMode" && i.file.DetectLocalMode != "" {
+			continue
+		}
+		if !slices.ContainsFunc(i.Items, func(item Item) bool { return item.Outcome != Ignored && strings.HasPrefix(item.To, field.Own+": ") }) {
+			items = append(items, Item{Field: i.called(field.Path), Outcome: Default, To: field.Own + ": " + i.ours(field.Own), Note: "kube-proxy's default", about: field.Path})
+		}
+	}
+	return items
+}
+
+// called returns the name of the flag that sets a field, of flags, else the field's.
+func (i *Import) called(path string) string {
+	if i.flags == nil {
+		return path
+	}
+	for j := range Flags {
+		if Flags[j].Path == path {
+			return "--" + Flags[j].Name
+		}
+	}
+	return path
 }
 
 // ours returns the value of one of our fields, as it is written or by default.

@@ -34,6 +34,7 @@ set what becomes of it:
   honoured  Portolan has the field under the same name
   mapped    Portolan has it under another name, or as another value
   ignored   it has no effect, and why, or what to set instead
+  default   it is not set, and kube-proxy's default for it is not Portolan's
 
 The configuration is a file (- for standard input), that of a cluster which kubeadm
 made (--from-cluster), or the flags of a kube-proxy, after --. What the control plane

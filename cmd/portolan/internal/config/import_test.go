@@ -41,16 +41,22 @@ func TestAFileIsImported(t *testing.T) {
 		t.Errorf("error %v, %s", err, errOut)
 	}
 	expect(t, out, `
-FIELD             VALUE   OUTCOME    BECOMES              NOTE
-mode              ipvs    honoured   mode: ipvs           -
-ipvs.syncPeriod   30s     mapped     sync.period: 30s     -
-ipvs.scheduler    rr      honoured   ipvs.scheduler: rr   -
-portRange         1-2     ignored    -                    had no effect in kube-proxy either
+FIELD                             VALUE   OUTCOME    BECOMES                                NOTE
+mode                              ipvs    honoured   mode: ipvs                             -
+ipvs.syncPeriod                   30s     mapped     sync.period: 30s                       -
+ipvs.scheduler                    rr      honoured   ipvs.scheduler: rr                     -
+portRange                         1-2     ignored    -                                      had no effect in kube-proxy either
+nodePortAddresses                 -       default    nodePortAddresses: 0.0.0.0/0,::/0      kube-proxy's default
+detectLocalMode                   -       default    detectLocal.mode: ClusterCIDR          kube-proxy's default
+conntrack.maxPerCore              -       default    conntrack.maxPerCore: 32768            kube-proxy's default
+conntrack.min                     -       default    conntrack.min: 131072                  kube-proxy's default
+conntrack.tcpEstablishedTimeout   -       default    conntrack.tcpEstablishedTimeout: 24h   kube-proxy's default
+conntrack.tcpCloseWaitTimeout     -       default    conntrack.tcpCloseWaitTimeout: 1h      kube-proxy's default
 `)
 }
 
 func TestFlagsAreImported(t *testing.T) {
-	out, _, err := run(t, "", "-o", "json", "--", "--proxy-mode=ipvs", "--v=2", "--cluster-cidr=10.0.0.0/8")
+	out, _, err := run(t, "", "-o", "json", "--", "--proxy-mode=nftables", "--v=2", "--cluster-cidr=10.0.0.0/8", "--conntrack-max-per-core=0", "--conntrack-min=0", "--conntrack-tcp-timeout-established=0s")
 	if err != nil {
 		t.Error(err)
 	}
@@ -59,9 +65,9 @@ func TestFlagsAreImported(t *testing.T) {
   "fields": [
     {
       "field": "--proxy-mode",
-      "value": "ipvs",
+      "value": "nftables",
       "outcome": "honoured",
-      "to": "mode: ipvs"
+      "to": "mode: nftables"
     },
     {
       "field": "--cluster-cidr",
@@ -70,10 +76,42 @@ func TestFlagsAreImported(t *testing.T) {
       "to": "detectLocal.clusterCIDRs: 10.0.0.0/8"
     },
     {
+      "field": "--conntrack-max-per-core",
+      "value": "0",
+      "outcome": "honoured",
+      "to": "conntrack.maxPerCore: 0"
+    },
+    {
+      "field": "--conntrack-min",
+      "value": "0",
+      "outcome": "honoured",
+      "to": "conntrack.min: 0"
+    },
+    {
+      "field": "--conntrack-tcp-timeout-established",
+      "value": "0s",
+      "outcome": "honoured",
+      "to": "conntrack.tcpEstablishedTimeout: 0s"
+    },
+    {
       "field": "--v",
       "value": "2",
       "outcome": "ignored",
       "note": "is set by the flags --log-level and --log-format of each program"
+    },
+    {
+      "field": "--detect-local-mode",
+      "value": "",
+      "outcome": "default",
+      "to": "detectLocal.mode: ClusterCIDR",
+      "note": "kube-proxy's default"
+    },
+    {
+      "field": "--conntrack-tcp-timeout-close-wait",
+      "value": "",
+      "outcome": "default",
+      "to": "conntrack.tcpCloseWaitTimeout: 1h",
+      "note": "kube-proxy's default"
     }
   ],
   "warnings": []
@@ -96,6 +134,9 @@ func TestTheConfigurationIsWritten(t *testing.T) {
 	expect(t, printed, `
 apiVersion: portolan.net/v1alpha1
 kind: Configuration
+nodePortAddresses:
+  - 0.0.0.0/0
+  - ::/0
 detectLocal:
   mode: ClusterCIDR
   clusterCIDRs:
@@ -148,7 +189,7 @@ func TestErrorsSayWhatIsExpected(t *testing.T) {
 		{head + "mode: ipvs\nipvs:\n  scheduler: rrr\n  udpTimeout: 5ms\n", []string{"-"}, "configuration standard input: line 5: ipvs.scheduler \"rrr\": expected one of rr"},
 		{head + "mode: ipvs\nipvs:\n  scheduler: rrr\n  udpTimeout: 5ms\n", []string{"-"}, "\nconfiguration standard input: line 6: ipvs.udpTimeout \"5ms\": expected 0s"},
 		{"apiVersion: portolan.net/v1alpha1\nkind: Configuration\n", []string{"-"}, "is Portolan's own configuration already"},
-		{"kind: Pod\napiVersion: v1\n", []string{"-"}, `apiVersion "v1", kind "Pod": expected`},
+		{"kind: Pod\napiVersion: v1\n", []string{"-"}, `kind "Pod": expected`},
 		{head, []string{"-", "-w", "/nowhere/file"}, "--write: open /nowhere/file: no such file"},
 	} {
 		if _, _, err := run(t, test.stdin, test.args...); err == nil || !strings.Contains(err.Error(), test.want) {
