@@ -4,6 +4,7 @@ package nodeaddr
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -15,7 +16,7 @@ import (
 // List returns the node's addresses, ordered, without loopback ones and those of one
 // interface, which need not be there.
 func List(but string) ([]netip.Addr, error) {
-	found, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	found, err := Whole(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, fmt.Errorf("listing the node's addresses: %w", err)
 	}
@@ -32,6 +33,18 @@ func List(but string) ([]netip.Addr, error) {
 	}
 	slices.SortFunc(list, netip.Addr.Compare)
 	return slices.Compact(list), nil
+}
+
+// Whole asks for a list of addresses again if any changed meanwhile: the kernel says so, and
+// that the list may lack some.
+func Whole(list func() ([]netlink.Addr, error)) (found []netlink.Addr, err error) {
+	const tries = 10
+	for range tries {
+		if found, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return found, err
 }
 
 // subscribeAgain is how long to wait before the kernel is listened to again.

@@ -146,3 +146,16 @@ func TestWatchOutlivesItsSubscription(t *testing.T) {
 		}
 	})
 }
+
+func TestAListThatMayLackSomeIsAskedForAgain(t *testing.T) {
+	asked := 0
+	found, err := Whole(func() ([]netlink.Addr, error) {
+		if asked++; asked < 3 {
+			return nil, netlink.ErrDumpInterrupted
+		}
+		return make([]netlink.Addr, 2), nil
+	})
+	if err != nil || len(found) != 2 || asked != 3 {
+		t.Errorf("%d addresses after %d questions, error %v", len(found), asked, err)
+	}
+}

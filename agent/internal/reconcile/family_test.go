@@ -55,6 +55,19 @@ func TestAFamilyThatFailsDoesNotStopTheOther(t *testing.T) {
 	})
 }
 
+func TestWhatBothFamiliesFailForIsSaidOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, fake.New(dataplane.IPv4), "")
+		defer r.close()
+		r.plane.Fail(errKernel)
+		r.plane6.Fail(errKernel)
+		result := r.send(transaction(nodeConfig(nil), dualService("demo/web", "10.96.0.1", "fd00:96::1"), endpoints("demo/web", "10.244.1.1")))
+		if result.Err == nil || result.Err.Error() != errKernel.Error() {
+			t.Errorf("acknowledged with %q, want %q", result.Err, errKernel)
+		}
+	})
+}
+
 // TestANodeWithoutItsPrimaryFamilySaysSo is S112 and S113.
 func TestANodeWithoutItsPrimaryFamilySaysSo(t *testing.T) {
 	for name, test := range map[string]struct {

@@ -127,7 +127,11 @@ func (l *Loop) follow(names map[string]struct{}, healthChecks, localhostPorts bo
 
 // fail arranges for a replacement of everything in a family, later each time.
 func (l *Loop) fail(p *plane, err error) {
-	p.whole, l.failure = true, errors.Join(l.failure, err)
+	p.whole = true
+	// What both families fail for is said once.
+	if l.failure == nil || l.failure.Error() != err.Error() {
+		l.failure = errors.Join(l.failure, err)
+	}
 	l.retryAfter = min(max(2*l.retryAfter, firstRetry), lastRetry)
 	l.retry.Reset(l.retryAfter)
 	l.Logger.Error("cannot change the kernel's rules; those before stay in force", "family", p.Family(), "error", err, "next attempt in", l.retryAfter)

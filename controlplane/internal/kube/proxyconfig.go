@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,6 +22,9 @@ const (
 	ProxyConfigurationPlace = "ConfigMap " + metav1.NamespaceSystem + "/" + proxyConfigMap + ", " + proxyConfigKey
 )
 
+// askPatience is how long an API server has to answer somebody who waits for it.
+const askPatience = 15 * time.Second
+
 // ProxyConfiguration reads kube-proxy's configuration from a cluster. An empty path means
 // the kubeconfig that kubectl would use.
 func ProxyConfiguration(ctx context.Context, kubeconfig string) ([]byte, error) {
@@ -31,6 +35,7 @@ func ProxyConfiguration(ctx context.Context, kubeconfig string) ([]byte, error) 
 		return nil, fmt.Errorf("kubeconfig %s: expected a readable kubeconfig file with a current context: %w", strings.Join(rules.GetLoadingPrecedence(), ", "), err)
 	}
 	config.UserAgent = "portolan"
+	config.Timeout = askPatience
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig %s: expected settings for a client: %w", kubeconfig, err)

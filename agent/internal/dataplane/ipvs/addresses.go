@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
+	"github.com/portolan-net/portolan/agent/internal/nodeaddr"
 )
 
 // addresses are those of Services of one family on the dummy interface, for which this
@@ -92,18 +93,9 @@ func (d *dummy) bound() (addrSet, error) {
 	return list, nil
 }
 
-// read returns the addresses of the interface. The kernel lists those of all interfaces,
-// and says so if any has changed meanwhile: then the list may lack some.
+// read returns the addresses of the interface.
 func (d *dummy) read(link netlink.Link, family int) ([]netlink.Addr, error) {
-	const tries = 10
-	var found []netlink.Addr
-	var err error
-	for range tries {
-		found, err = d.handle.AddrList(link, family)
-		if !errors.Is(err, netlink.ErrDumpInterrupted) {
-			break
-		}
-	}
+	found, err := nodeaddr.Whole(func() ([]netlink.Addr, error) { return d.handle.AddrList(link, family) })
 	if err != nil {
 		return nil, fmt.Errorf("listing the addresses of %s: %w", dataplane.ServiceInterface, err)
 	}

@@ -51,7 +51,8 @@ func attribute(buffer []byte, wanted uint16) []byte {
 // messageNames are nf_tables' messages that transactions have.
 var messageNames = map[uint16]string{
 	unix.NFT_MSG_NEWTABLE: "adding a table", unix.NFT_MSG_DELTABLE: "deleting a table",
-	unix.NFT_MSG_NEWCHAIN: "adding a chain", unix.NFT_MSG_NEWRULE: "adding a rule",
+	unix.NFT_MSG_NEWCHAIN: "adding a chain", unix.NFT_MSG_DELCHAIN: "deleting a chain",
+	unix.NFT_MSG_NEWRULE: "adding a rule", unix.NFT_MSG_DELRULE: "deleting a chain's rules",
 	unix.NFT_MSG_NEWSET: "adding a set", unix.NFT_MSG_NEWSETELEM: "adding an element",
 	unix.NFT_MSG_DELSETELEM: "deleting an element", nftMsgDestroySetElem: "forgetting a client",
 }
