@@ -30,7 +30,7 @@ func subscription(config Config, loop *reconcile.Loop, restored *state.State, he
 	subscription := subscribe.Config{
 		Addresses: config.Servers, DialOptions: config.DialOptions,
 		Node:    &discoveryv1.Node{Id: config.Node, AgentVersion: config.Version, Instance: config.Instance},
-		Handler: loop, Logger: config.Logger.Named("subscribe"),
+		Handler: loop, Compare: loop.Compare, Logger: config.Logger.Named("subscribe"),
 	}
 	// What was written under another schema is no base for deltas: fields that
 	// this agent knows and that one did not would be missing for ever.

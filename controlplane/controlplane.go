@@ -182,7 +182,7 @@ func assemble(config Config) (*controlPlane, error) {
 		Logger: config.Logger.Named("compile"), Observe: c.metrics.Round,
 		Brake: limits, List: list,
 	})
-	c.intro = introspection.New(introspection.Config{Snapshots: c.snapshots, Nodes: registry, Cluster: c.objects, Explainer: explainer{c.objects, c.driver}, Group: c.group, Held: c.driver.Held, Now: time.Now})
+	c.intro = introspection.New(introspection.Config{Snapshots: c.snapshots, Nodes: registry, Cluster: c.objects, Explainer: explainer{c.objects, c.driver}, Group: c.group, Compare: c.discovery.Compare, Held: c.driver.Held, Now: time.Now})
 	if c.rollout, err = c.newRollout(registry); err != nil {
 		return nil, err
 	}

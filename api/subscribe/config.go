@@ -33,6 +33,9 @@ type Config struct {
 	// Resources of other kinds are skipped.
 	Kinds   []discoveryv1.Kind
 	Handler Handler
+	// Compare, if not nil, tells how the data plane differs from what was handed to
+	// Handler, when the control plane asks. Its Id, Revision and Digest are filled in.
+	Compare func(context.Context) *discoveryv1.Comparison
 	Logger  hclog.Logger
 	// Observe is for who only looks: nothing is acknowledged, and so the stream of the
 	// node's agent is not taken over. Transactions come at the server's pace.
@@ -61,6 +64,9 @@ type Config struct {
 	Rand *rand.Rand
 	Now  func() time.Time
 }
+
+// featureCompare says that a subscriber answers Compare (discovery.proto, Subscribe).
+const featureCompare = "compare"
 
 // Handler applies transactions. It is called from one goroutine at a time.
 type Handler interface {

@@ -100,6 +100,10 @@ func (st *stream) follow(ctx context.Context) error {
 		if err != nil {
 			return ended(err)
 		}
+		if question := piece.GetCompare(); question != nil {
+			st.compare(ctx, question)
+			continue
+		}
 		st.noteConnected(piece)
 		whole, err := st.pieces.add(piece)
 		if err != nil {
@@ -134,6 +138,9 @@ func ended(err error) error {
 
 func (st *stream) subscribe() error {
 	request := &discoveryv1.Subscribe{Node: st.s.cfg.Node, Kinds: st.s.cfg.Kinds, Resume: st.s.held.resume()}
+	if st.s.cfg.Compare != nil && !st.s.cfg.Observe {
+		request.Features = []string{featureCompare}
+	}
 	err := st.rpc.Send(&discoveryv1.StreamDeltasRequest{
 		Request: &discoveryv1.StreamDeltasRequest_Subscribe{Subscribe: request}})
 	if err == nil && st.s.cfg.Observe {
@@ -143,6 +150,22 @@ func (st *stream) subscribe() error {
 		return nil // Recv has the reason.
 	}
 	return err
+}
+
+// compare answers a Compare. The transactions that come meanwhile wait, as they would for
+// each other.
+func (st *stream) compare(ctx context.Context, question *discoveryv1.Compare) {
+	s := st.s
+	if s.cfg.Compare == nil {
+		return // Nobody asks who did not say that it answers.
+	}
+	answer := s.cfg.Compare(ctx)
+	answer.Id, answer.Digest = question.GetId(), s.held.sum()
+	s.update(func(status *Status) { answer.Revision = status.Revision })
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	// Why a send failed is seen where the stream is received.
+	_ = st.rpc.Send(&discoveryv1.StreamDeltasRequest{Request: &discoveryv1.StreamDeltasRequest_Comparison{Comparison: answer}})
 }
 
 // noteConnected marks the stream as up when its first piece arrives.

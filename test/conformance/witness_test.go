@@ -30,10 +30,10 @@ type witnesses struct {
 	changed atomic.Bool
 	// stoodStill is when the machine did so last, as nanoseconds since 1970.
 	stoodStill atomic.Int64
-	running sync.WaitGroup
-	held    map[string]*talk.Held
-	flows   []*flow
-	after   *scenario.Step
+	running    sync.WaitGroup
+	held       map[string]*talk.Held
+	flows      []*flow
+	after      *scenario.Step
 
 	mu       sync.Mutex
 	failures []string

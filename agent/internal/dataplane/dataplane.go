@@ -64,6 +64,16 @@ type Warning struct {
 	Service, Reason, Message string
 }
 
+// Difference is one thing in which the kernel is not as it should be.
+type Difference struct {
+	// Place is "map service-ips", "chain nat-prerouting" or "ipvs".
+	Place string
+	// Key is what it is about there, such as "TCP 10.96.0.1:80".
+	Key string
+	// Wanted is what is to be there, Found what is; empty is nothing.
+	Wanted, Found string
+}
+
 // Content is everything the kernel must do. *ruleset.Table is one.
 type Content interface {
 	Frontends() iter.Seq[*ruleset.Frontend]
@@ -103,6 +113,9 @@ type Dataplane interface {
 	// Applys left, or whether the node has got or lost the family; after that only
 	// Replace helps. It is cheap when nobody has.
 	Disturbed(ctx context.Context) (bool, error)
+	// Compare reads what the kernel holds and returns how that differs from the content,
+	// which is what the last Replace and Applys were to leave. It changes nothing.
+	Compare(ctx context.Context, settings Settings, content Content) ([]Difference, error)
 	// Warnings returns what is not in force as Services ask for it, by Service.
 	Warnings() []Warning
 	// Cleanup removes everything of ours from the kernel.

@@ -65,6 +65,8 @@ type Config struct {
 type Loop struct {
 	Config
 	requests chan request
+	// comparisons are asked for by who waits on the channel.
+	comparisons chan chan<- *discoveryv1.Comparison
 
 	state *state.State
 	table *ruleset.Table
@@ -130,7 +132,7 @@ func New(config Config, restored *state.State, header state.Checkpoint) *Loop {
 		restored = state.New()
 	}
 	loop := &Loop{
-		Config: config, requests: make(chan request),
+		Config: config, requests: make(chan request), comparisons: make(chan chan<- *discoveryv1.Comparison),
 		state: restored, table: ruleset.NewTable(),
 		rejected: map[resource.Name]*discoveryv1.RejectedResource{}, warnings: newWarnings(),
 		revision: header.Revision, source: header.Source,
@@ -209,6 +211,8 @@ func (l *Loop) Run(ctx context.Context) error {
 			return nil
 		case r := <-l.requests:
 			r.reply <- l.take(ctx, r.tx)
+		case reply := <-l.comparisons:
+			reply <- l.compare(ctx)
 		case _, ok := <-l.AddressesChanged:
 			if !ok {
 				l.AddressesChanged = nil

@@ -3,6 +3,7 @@ package program
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -14,7 +15,7 @@ import (
 )
 
 // Run runs the command with the process's arguments and returns the exit status:
-// 0, or 1 after an error, which is printed. SIGINT and SIGTERM end its context.
+// 0, or after an error, which is printed, 1 or what the error's ExitStatus says. SIGINT and SIGTERM end its context.
 func Run(command *cobra.Command) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -29,7 +30,15 @@ func Run(command *cobra.Command) int {
 	ran, err := command.ExecuteContextC(ctx)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", ran.CommandPath(), err)
-		return 1
+		return statusOf(err)
 	}
 	return 0
+}
+
+func statusOf(err error) int {
+	var own interface{ ExitStatus() int }
+	if errors.As(err, &own) {
+		return own.ExitStatus()
+	}
+	return 1
 }

@@ -31,8 +31,15 @@ type session struct {
 	peer   string
 	grant  nodeauth.Grant
 	kinds  kinds
+	// features are what the subscriber says that it understands.
+	features []string
 
-	requests chan request
+	// questions are asked when the subscriber is idle; asking is the one that it has not
+	// answered, asks counts them.
+	questions chan *question
+	asking    *question
+	asks      uint64
+	requests  chan request
 	// ctx is the stream's, until kick ends it with a cause.
 	ctx  context.Context
 	kick context.CancelCauseFunc
@@ -72,7 +79,7 @@ type request struct {
 
 func newSession(server *Server, stream rpc) *session {
 	ctx, kick := context.WithCancelCause(stream.Context())
-	return &session{server: server, stream: stream, requests: make(chan request), ctx: ctx, kick: kick}
+	return &session{server: server, stream: stream, requests: make(chan request), questions: make(chan *question), ctx: ctx, kick: kick}
 }
 
 // receive passes requests on until there are no more or the stream ends.
@@ -97,7 +104,7 @@ func (s *session) receive() {
 // subscribed notes who is at the other end.
 func (s *session) subscribed(subscribe *discoveryv1.Subscribe, peer string) {
 	s.node, s.peer = subscribe.GetNode(), peer
-	s.kinds = kindsOf(subscribe.GetKinds())
+	s.kinds, s.features = kindsOf(subscribe.GetKinds()), subscribe.GetFeatures()
 }
 
 // errAged ends a stream that is old enough, without an error to the subscriber.
@@ -150,6 +157,8 @@ func (s *session) serve(resume *discoveryv1.Resume) error {
 			err = s.handle(received)
 		case <-s.changed():
 			err = s.follow()
+		case q := <-s.questioned():
+			err = s.ask(q)
 		case <-s.alarm.rings:
 			err = s.rung(cfg.Now())
 		case <-s.grant.Revoked:
@@ -399,6 +408,8 @@ func (s *session) handle(received request) error {
 	switch r := received.GetRequest().(type) {
 	case *discoveryv1.StreamDeltasRequest_Ack:
 		return s.ack(r.Ack)
+	case *discoveryv1.StreamDeltasRequest_Comparison:
+		return s.compared(r.Comparison)
 	case *discoveryv1.StreamDeltasRequest_Subscribe:
 		return status.Error(codes.InvalidArgument, "subscribe: expected ack: a stream has one subscription, with its first request")
 	default:

@@ -13,6 +13,7 @@ import (
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
 	"github.com/portolan-net/portolan/controlplane/internal/brake"
+	"github.com/portolan-net/portolan/controlplane/internal/discovery"
 	"github.com/portolan-net/portolan/controlplane/internal/model"
 	"github.com/portolan-net/portolan/controlplane/internal/nodes"
 	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
@@ -48,6 +49,9 @@ type Config struct {
 	Explainer Explainer
 	// Group returns which entry of the nodes' configuration selects a node, if one does.
 	Group func(node string) string
+	// Compare asks a node how its kernel differs from what it holds; its errors have a gRPC
+	// status.
+	Compare func(ctx context.Context, node string) (discovery.Compared, error)
 	// Held returns the removals that are held back.
 	Held func() brake.State
 	Now  func() time.Time
@@ -104,6 +108,18 @@ func (s *Server) nodes() []nodes.Status {
 
 // neverConnected is said of a Node of the cluster that has no agent.
 const neverConnected = "no agent of this node has connected to this control plane"
+
+// CompareNode asks a node how its kernel differs from what it holds.
+func (s *Server) CompareNode(ctx context.Context, request *introspectionv1.CompareNodeRequest) (*introspectionv1.CompareNodeResponse, error) {
+	compared, err := s.cfg.Compare(ctx, request.GetNode())
+	if err != nil {
+		return nil, err
+	}
+	return &introspectionv1.CompareNodeResponse{
+		SentRevision: compared.SentRevision, SentDigest: compared.SentDigest,
+		Comparison: compared.Comparison, Revision: revision(s.cfg.Snapshots.Current()),
+	}, nil
+}
 
 // GetView returns what a node should hold now.
 func (s *Server) GetView(_ context.Context, request *introspectionv1.GetViewRequest) (*introspectionv1.GetViewResponse, error) {

@@ -236,6 +236,29 @@ func (p *Plane) Disturbed(context.Context) (bool, error) {
 	return false, nil
 }
 
+// Compare implements dataplane.Dataplane.
+func (p *Plane) Compare(_ context.Context, _ dataplane.Settings, content dataplane.Content) ([]dataplane.Difference, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failure != nil {
+		return nil, p.failure
+	}
+	var list []dataplane.Difference
+	for f := range content.Frontends() {
+		if p.owns(f.Key) && p.frontends[f.Key] == nil {
+			list = append(list, dataplane.Difference{Place: "fake", Key: f.Key.String(), Wanted: "a frontend"})
+		}
+	}
+	return list, nil
+}
+
+// Lose has a frontend go as if somebody else had removed it, unnoticed.
+func (p *Plane) Lose(key ruleset.Key) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.frontends, key)
+}
+
 // Cleanup implements dataplane.Dataplane.
 func (p *Plane) Cleanup(context.Context) error {
 	p.mu.Lock()

@@ -223,9 +223,18 @@ func (p *Plane) begin(settings dataplane.Settings) error {
 // read reads the virtual servers, but for those that are somebody else's, and the bound
 // addresses.
 func (p *Plane) read() error {
+	held, bound, err := p.observe()
+	if err == nil {
+		p.held, p.bound = held, bound
+	}
+	return err
+}
+
+func (p *Plane) observe() (held map[ruleset.Key]*virtual, bound addrSet, err error) {
+	held = map[ruleset.Key]*virtual{}
 	servers, err := p.kernel.servers(p.is6)
 	if err != nil {
-		return err
+		return held, bound, err
 	}
 	for _, s := range servers {
 		if p.excluded(s.Addr) {
@@ -233,20 +242,16 @@ func (p *Plane) read() error {
 		}
 		found, err := p.kernel.destinations(s.Key)
 		if err != nil {
-			return err
+			return held, bound, err
 		}
 		v := &virtual{server: s, destinations: make(map[netip.AddrPort]int, len(found))}
 		for d := range found {
 			v.destinations[d.backend] = d.weight
 		}
-		p.held[s.Key] = v
+		held[s.Key] = v
 	}
-	bound, err := p.addresses.bound()
-	if err != nil {
-		return err
-	}
-	p.bound = bound
-	return nil
+	bound, err = p.addresses.bound()
+	return held, bound, err
 }
 
 func (p *Plane) excluded(addr netip.Addr) bool {

@@ -421,6 +421,47 @@ func TestForeignChangesAreNoticed(t *testing.T) {
 	}
 }
 
+// differences has the plane compare the kernel with the table.
+func (r *rig) differences() []dataplane.Difference {
+	found, err := r.Compare(context.Background(), r.settings, r.table)
+	r.must(err)
+	return found
+}
+
+func TestWhatDiffersIsListed(t *testing.T) {
+	r := newRig(t)
+	r.update(service(1, nil, "10.244.0.1*2"))
+	for want, disturb := range map[string]func(){
+		"ipvs|TCP 10.96.0.1:80|scheduler rr|;ipvs|TCP 10.96.0.1:80 > 10.244.0.1:8080|weight 2|": func() { delete(r.kernel.held, key80(1)) },
+		"ipvs|TCP 10.96.0.9:80||a virtual server":                                               func() { r.must(r.kernel.addServer(server{Key: key80(9), scheduler: "rr"})) },
+		"ipvs|TCP 10.96.0.1:80|scheduler rr|another scheduler or persistence":                   func() { r.kernel.held[key80(1)].scheduler = "lc" },
+		"ipvs|TCP 10.96.0.1:80 > 10.244.0.1:8080|weight 2|another weight": func() {
+			r.kernel.held[key80(1)].destinations[netip.MustParseAddrPort("10.244.0.1:8080")] = 1
+		},
+		"ipvs|TCP 10.96.0.1:80 > 10.244.0.7:8080||a destination": func() {
+			r.kernel.held[key80(1)].destinations[netip.MustParseAddrPort("10.244.0.7:8080")] = 1
+		},
+		"interface portolan-ipvs|10.96.0.1|an address|": func() { clear(r.on.on) },
+		"fake|TCP 10.96.0.1:80|a frontend|":             func() { r.beside.Lose(key80(1)) },
+	} {
+		r.replace()
+		if found := r.differences(); len(found) > 0 {
+			t.Fatalf("before %s: %+v", want, found)
+		}
+		disturb()
+		var lines []string
+		for _, d := range r.differences() {
+			lines = append(lines, fmt.Sprintf("%s|%s|%s|%s", d.Place, d.Key, d.Wanted, d.Found))
+		}
+		if got := strings.Join(lines, ";"); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		if again := r.differences(); len(again) != len(lines) {
+			t.Errorf("comparing has changed something: %+v", again)
+		}
+	}
+}
+
 func TestCleanupLeavesNothing(t *testing.T) {
 	r := newRig(t)
 	r.update(service(1, nil, "10.244.0.1"))
@@ -486,6 +527,9 @@ func TestAnyChangesLeadToWhatIsWanted(t *testing.T) {
 				r.must(err)
 			}
 			r.checkServed(rt)
+			if found := r.differences(); len(found) > 0 {
+				rt.Fatalf("differs by %+v", found)
+			}
 		}
 		clear(r.kernel.busy)
 		_, err := r.Collect(context.Background())

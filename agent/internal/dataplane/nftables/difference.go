@@ -24,12 +24,17 @@ const (
 )
 
 // difference returns what makes the kernel's elements, but for ranges of Services and what
-// packets have added, those of a content and its digest. It notes how many elements there
-// are.
+// packets have added, those of a content and its digest.
 func (p *Plane) difference(l *loaded, content *batch, digest element) (*batch, error) {
+	d := newBatch(p.family)
+	return d, p.eachDifference(l, content, digest, d.add, d.delete)
+}
+
+// eachDifference hands over each element that the kernel lacks, and each that it has and is
+// not to have; a value that is another is both. It notes how many elements there are.
+func (p *Plane) eachDifference(l *loaded, content *batch, digest element, missing, surplus func(element)) error {
 	alone := newBatch(p.family)
 	alone.add(digest)
-	d := newBatch(p.family)
 	for _, spec := range p.family.sets {
 		if _, retired := l.retired[spec.name]; retired || spec.dynamic || spec.name == serviceCIDRs {
 			continue
@@ -45,7 +50,7 @@ func (p *Plane) difference(l *loaded, content *batch, digest element) (*batch, e
 		held, err := dump(p.family, unix.NFT_MSG_GETSETELEM, unix.NFTA_SET_ELEM_LIST_TABLE, tableName,
 			nl.NewRtAttr(unix.NFTA_SET_ELEM_LIST_SET, nl.ZeroTerminated(spec.name)))
 		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", spec.name, err)
+			return fmt.Errorf("reading %s: %w", spec.name, err)
 		}
 		for _, part := range held {
 			for _, encoded := range attributesOf(part[unix.NFTA_SET_ELEM_LIST_ELEMENTS]) {
@@ -55,7 +60,7 @@ func (p *Plane) difference(l *loaded, content *batch, digest element) (*batch, e
 					delete(wanted, e.hash())
 					continue
 				}
-				d.delete(e)
+				surplus(e)
 			}
 		}
 		if len(wanted) == 0 {
@@ -63,11 +68,11 @@ func (p *Plane) difference(l *loaded, content *batch, digest element) (*batch, e
 		}
 		for e := range list.elements() {
 			if _, ok := wanted[e.hash()]; ok {
-				d.add(e)
+				missing(e)
 			}
 		}
 	}
-	return d, nil
+	return nil
 }
 
 // size is how many elements are added and deleted; nil has none.

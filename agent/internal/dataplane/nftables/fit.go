@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/google/nftables"
+
+	"github.com/portolan-net/portolan/agent/internal/dataplane"
 )
 
 // The rules of chains that stay are replaced, and chains come and go beside those: the kernel
@@ -24,6 +26,21 @@ func (f fit) exact() bool { return len(f.stale)+len(f.missing)+len(f.surplus) ==
 
 // switches tells whether other chains are asked for.
 func (f fit) switches() bool { return len(f.missing)+len(f.surplus) > 0 }
+
+// differences lists them.
+func (f fit) differences() []dataplane.Difference {
+	var list []dataplane.Difference
+	for _, c := range f.missing {
+		list = append(list, dataplane.Difference{Place: "chain " + c.name, Wanted: "a chain"})
+	}
+	for _, c := range f.stale {
+		list = append(list, dataplane.Difference{Place: "chain " + c.name, Wanted: "our rules", Found: "others"})
+	}
+	for _, c := range f.surplus {
+		list = append(list, dataplane.Difference{Place: "chain " + c.name, Found: "a chain"})
+	}
+	return list
+}
 
 // inOrder splits what is to be done into what is first and what is after it. While nftables
 // begins to translate in IPVS's place, guard must let through what came by before: only a

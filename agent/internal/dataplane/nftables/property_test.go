@@ -108,6 +108,7 @@ func TestTheKernelFollowsTheTable(t *testing.T) {
 				t.Fatalf("applying %v (%d spares before): %v", changes, spareBefore, err)
 			}
 			checkSpares(t, plane, table)
+			nothingDiffers(t, plane, table)
 			if rapid.Bool().Draw(t, "see") {
 				if _, err := plane.Collect(ctx); err != nil {
 					t.Fatal(err)
@@ -126,7 +127,17 @@ func TestTheKernelFollowsTheTable(t *testing.T) {
 			t.Fatal(err)
 		}
 		compare(t, plane, table)
+		nothingDiffers(t, plane, table)
 	})
+}
+
+// nothingDiffers has the planes themselves compare the kernel with the table.
+func nothingDiffers(t *rapid.T, plane planes, table *ruleset.Table) {
+	for _, p := range plane {
+		if found, err := p.Compare(context.Background(), testSettings, table); err != nil || len(found) > 0 {
+			t.Fatalf("%s differs by %+v, error %v", p.family, found, err)
+		}
+	}
 }
 
 // checkExtras checks that there are no chains of single frontends but those that elements

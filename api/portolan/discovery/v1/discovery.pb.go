@@ -30,6 +30,7 @@ type StreamDeltasRequest struct {
 	//
 	//	*StreamDeltasRequest_Subscribe
 	//	*StreamDeltasRequest_Ack
+	//	*StreamDeltasRequest_Comparison
 	Request       isStreamDeltasRequest_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -90,6 +91,15 @@ func (x *StreamDeltasRequest) GetAck() *Ack {
 	return nil
 }
 
+func (x *StreamDeltasRequest) GetComparison() *Comparison {
+	if x != nil {
+		if x, ok := x.Request.(*StreamDeltasRequest_Comparison); ok {
+			return x.Comparison
+		}
+	}
+	return nil
+}
+
 type isStreamDeltasRequest_Request interface {
 	isStreamDeltasRequest_Request()
 }
@@ -102,9 +112,15 @@ type StreamDeltasRequest_Ack struct {
 	Ack *Ack `protobuf:"bytes,2,opt,name=ack,proto3,oneof"`
 }
 
+type StreamDeltasRequest_Comparison struct {
+	Comparison *Comparison `protobuf:"bytes,3,opt,name=comparison,proto3,oneof"`
+}
+
 func (*StreamDeltasRequest_Subscribe) isStreamDeltasRequest_Request() {}
 
 func (*StreamDeltasRequest_Ack) isStreamDeltasRequest_Request() {}
+
+func (*StreamDeltasRequest_Comparison) isStreamDeltasRequest_Request() {}
 
 // Subscribe opens the stream.
 type Subscribe struct {
@@ -114,7 +130,8 @@ type Subscribe struct {
 	Kinds []Kind `protobuf:"varint,2,rep,packed,name=kinds,proto3,enum=portolan.discovery.v1.Kind" json:"kinds,omitempty"`
 	// What the subscriber still holds. Absent means nothing: send everything.
 	Resume *Resume `protobuf:"bytes,3,opt,name=resume,proto3" json:"resume,omitempty"`
-	// Names of optional protocol features that the subscriber understands.
+	// Names of optional protocol features that the subscriber understands:
+	// "compare" is to answer Compare.
 	Features      []string `protobuf:"bytes,4,rep,name=features,proto3" json:"features,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -706,8 +723,235 @@ func (x *Warning) GetMessage() string {
 	return ""
 }
 
+// Comparison answers a Compare: how the node's kernel differs from what the node
+// holds. Nothing was changed.
+type Comparison struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The Compare's.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The transaction that was applied last: its revision, and the digest of all that
+	// is held after it.
+	Revision uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Digest   uint64 `protobuf:"fixed64,3,opt,name=digest,proto3" json:"digest,omitempty"`
+	// At most a few hundred; omitted is how many more there are.
+	Differences []*KernelDifference `protobuf:"bytes,4,rep,name=differences,proto3" json:"differences,omitempty"`
+	Omitted     uint64              `protobuf:"varint,5,opt,name=omitted,proto3" json:"omitted,omitempty"`
+	// Why the kernel, or a part of it, could not be compared; empty if all was.
+	Error string `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	// How many frontends were compared.
+	Frontends     uint64 `protobuf:"varint,7,opt,name=frontends,proto3" json:"frontends,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Comparison) Reset() {
+	*x = Comparison{}
+	mi := &file_portolan_discovery_v1_discovery_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Comparison) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Comparison) ProtoMessage() {}
+
+func (x *Comparison) ProtoReflect() protoreflect.Message {
+	mi := &file_portolan_discovery_v1_discovery_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Comparison.ProtoReflect.Descriptor instead.
+func (*Comparison) Descriptor() ([]byte, []int) {
+	return file_portolan_discovery_v1_discovery_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Comparison) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Comparison) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *Comparison) GetDigest() uint64 {
+	if x != nil {
+		return x.Digest
+	}
+	return 0
+}
+
+func (x *Comparison) GetDifferences() []*KernelDifference {
+	if x != nil {
+		return x.Differences
+	}
+	return nil
+}
+
+func (x *Comparison) GetOmitted() uint64 {
+	if x != nil {
+		return x.Omitted
+	}
+	return 0
+}
+
+func (x *Comparison) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *Comparison) GetFrontends() uint64 {
+	if x != nil {
+		return x.Frontends
+	}
+	return 0
+}
+
+// KernelDifference is one thing in which a kernel is not as its node holds it.
+type KernelDifference struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "IPv4" or "IPv6".
+	Family string `protobuf:"bytes,1,opt,name=family,proto3" json:"family,omitempty"`
+	// "map service-ips", "chain nat-prerouting" or "ipvs".
+	Place string `protobuf:"bytes,2,opt,name=place,proto3" json:"place,omitempty"`
+	// What it is about, such as "TCP 10.96.0.1:80".
+	Key string `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	// What is to be there, and what is; empty means nothing.
+	Wanted        string `protobuf:"bytes,4,opt,name=wanted,proto3" json:"wanted,omitempty"`
+	Found         string `protobuf:"bytes,5,opt,name=found,proto3" json:"found,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KernelDifference) Reset() {
+	*x = KernelDifference{}
+	mi := &file_portolan_discovery_v1_discovery_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KernelDifference) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KernelDifference) ProtoMessage() {}
+
+func (x *KernelDifference) ProtoReflect() protoreflect.Message {
+	mi := &file_portolan_discovery_v1_discovery_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KernelDifference.ProtoReflect.Descriptor instead.
+func (*KernelDifference) Descriptor() ([]byte, []int) {
+	return file_portolan_discovery_v1_discovery_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *KernelDifference) GetFamily() string {
+	if x != nil {
+		return x.Family
+	}
+	return ""
+}
+
+func (x *KernelDifference) GetPlace() string {
+	if x != nil {
+		return x.Place
+	}
+	return ""
+}
+
+func (x *KernelDifference) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *KernelDifference) GetWanted() string {
+	if x != nil {
+		return x.Wanted
+	}
+	return ""
+}
+
+func (x *KernelDifference) GetFound() string {
+	if x != nil {
+		return x.Found
+	}
+	return ""
+}
+
+// Compare asks a subscriber with the feature "compare" how its kernel differs from
+// what it holds.
+type Compare struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Compare) Reset() {
+	*x = Compare{}
+	mi := &file_portolan_discovery_v1_discovery_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Compare) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Compare) ProtoMessage() {}
+
+func (x *Compare) ProtoReflect() protoreflect.Message {
+	mi := &file_portolan_discovery_v1_discovery_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Compare.ProtoReflect.Descriptor instead.
+func (*Compare) Descriptor() ([]byte, []int) {
+	return file_portolan_discovery_v1_discovery_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Compare) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
 // StreamDeltasResponse is one piece of a transaction. The subscriber holds the
-// pieces back until commit, then applies them as one.
+// pieces back until commit, then applies them as one. One with compare is no piece.
 type StreamDeltasResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Starts at 1 and increases by one with each response of the stream.
@@ -724,14 +968,16 @@ type StreamDeltasResponse struct {
 	Commit bool           `protobuf:"varint,6,opt,name=commit,proto3" json:"commit,omitempty"`
 	Source *SourceVersion `protobuf:"bytes,7,opt,name=source,proto3" json:"source,omitempty"`
 	// XOR over all buckets of all kinds, once this transaction is applied.
-	Digest        uint64 `protobuf:"fixed64,8,opt,name=digest,proto3" json:"digest,omitempty"`
+	Digest uint64 `protobuf:"fixed64,8,opt,name=digest,proto3" json:"digest,omitempty"`
+	// A question. It comes between transactions, and has no nonce and no other field.
+	Compare       *Compare `protobuf:"bytes,9,opt,name=compare,proto3" json:"compare,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StreamDeltasResponse) Reset() {
 	*x = StreamDeltasResponse{}
-	mi := &file_portolan_discovery_v1_discovery_proto_msgTypes[10]
+	mi := &file_portolan_discovery_v1_discovery_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -743,7 +989,7 @@ func (x *StreamDeltasResponse) String() string {
 func (*StreamDeltasResponse) ProtoMessage() {}
 
 func (x *StreamDeltasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portolan_discovery_v1_discovery_proto_msgTypes[10]
+	mi := &file_portolan_discovery_v1_discovery_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -756,7 +1002,7 @@ func (x *StreamDeltasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamDeltasResponse.ProtoReflect.Descriptor instead.
 func (*StreamDeltasResponse) Descriptor() ([]byte, []int) {
-	return file_portolan_discovery_v1_discovery_proto_rawDescGZIP(), []int{10}
+	return file_portolan_discovery_v1_discovery_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StreamDeltasResponse) GetNonce() uint64 {
@@ -815,6 +1061,13 @@ func (x *StreamDeltasResponse) GetDigest() uint64 {
 	return 0
 }
 
+func (x *StreamDeltasResponse) GetCompare() *Compare {
+	if x != nil {
+		return x.Compare
+	}
+	return nil
+}
+
 // ResetBucket names a bucket that is sent whole.
 type ResetBucket struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -828,7 +1081,7 @@ type ResetBucket struct {
 
 func (x *ResetBucket) Reset() {
 	*x = ResetBucket{}
-	mi := &file_portolan_discovery_v1_discovery_proto_msgTypes[11]
+	mi := &file_portolan_discovery_v1_discovery_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -840,7 +1093,7 @@ func (x *ResetBucket) String() string {
 func (*ResetBucket) ProtoMessage() {}
 
 func (x *ResetBucket) ProtoReflect() protoreflect.Message {
-	mi := &file_portolan_discovery_v1_discovery_proto_msgTypes[11]
+	mi := &file_portolan_discovery_v1_discovery_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -853,7 +1106,7 @@ func (x *ResetBucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetBucket.ProtoReflect.Descriptor instead.
 func (*ResetBucket) Descriptor() ([]byte, []int) {
-	return file_portolan_discovery_v1_discovery_proto_rawDescGZIP(), []int{11}
+	return file_portolan_discovery_v1_discovery_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ResetBucket) GetKind() Kind {
@@ -881,10 +1134,13 @@ var File_portolan_discovery_v1_discovery_proto protoreflect.FileDescriptor
 
 const file_portolan_discovery_v1_discovery_proto_rawDesc = "" +
 	"\n" +
-	"%portolan/discovery/v1/discovery.proto\x12\x15portolan.discovery.v1\x1a\x1egoogle/protobuf/duration.proto\x1a%portolan/discovery/v1/resources.proto\"\x92\x01\n" +
+	"%portolan/discovery/v1/discovery.proto\x12\x15portolan.discovery.v1\x1a\x1egoogle/protobuf/duration.proto\x1a%portolan/discovery/v1/resources.proto\"\xd7\x01\n" +
 	"\x13StreamDeltasRequest\x12@\n" +
 	"\tsubscribe\x18\x01 \x01(\v2 .portolan.discovery.v1.SubscribeH\x00R\tsubscribe\x12.\n" +
-	"\x03ack\x18\x02 \x01(\v2\x1a.portolan.discovery.v1.AckH\x00R\x03ackB\t\n" +
+	"\x03ack\x18\x02 \x01(\v2\x1a.portolan.discovery.v1.AckH\x00R\x03ack\x12C\n" +
+	"\n" +
+	"comparison\x18\x03 \x01(\v2!.portolan.discovery.v1.ComparisonH\x00R\n" +
+	"comparisonB\t\n" +
 	"\arequest\"\xc2\x01\n" +
 	"\tSubscribe\x12/\n" +
 	"\x04node\x18\x01 \x01(\v2\x1b.portolan.discovery.v1.NodeR\x04node\x121\n" +
@@ -925,7 +1181,24 @@ const file_portolan_discovery_v1_discovery_proto_rawDesc = "" +
 	"\aWarning\x127\n" +
 	"\x04name\x18\x01 \x01(\v2#.portolan.discovery.v1.ResourceNameR\x04name\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"\xf0\x02\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\xe9\x01\n" +
+	"\n" +
+	"Comparison\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x16\n" +
+	"\x06digest\x18\x03 \x01(\x06R\x06digest\x12I\n" +
+	"\vdifferences\x18\x04 \x03(\v2'.portolan.discovery.v1.KernelDifferenceR\vdifferences\x12\x18\n" +
+	"\aomitted\x18\x05 \x01(\x04R\aomitted\x12\x14\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\x12\x1c\n" +
+	"\tfrontends\x18\a \x01(\x04R\tfrontends\"\x80\x01\n" +
+	"\x10KernelDifference\x12\x16\n" +
+	"\x06family\x18\x01 \x01(\tR\x06family\x12\x14\n" +
+	"\x05place\x18\x02 \x01(\tR\x05place\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\tR\x03key\x12\x16\n" +
+	"\x06wanted\x18\x04 \x01(\tR\x06wanted\x12\x14\n" +
+	"\x05found\x18\x05 \x01(\tR\x05found\"\x19\n" +
+	"\aCompare\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"\xaa\x03\n" +
 	"\x14StreamDeltasResponse\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12=\n" +
@@ -934,7 +1207,8 @@ const file_portolan_discovery_v1_discovery_proto_rawDesc = "" +
 	"\x06resets\x18\x05 \x03(\v2\".portolan.discovery.v1.ResetBucketR\x06resets\x12\x16\n" +
 	"\x06commit\x18\x06 \x01(\bR\x06commit\x12<\n" +
 	"\x06source\x18\a \x01(\v2$.portolan.discovery.v1.SourceVersionR\x06source\x12\x16\n" +
-	"\x06digest\x18\b \x01(\x06R\x06digest\"p\n" +
+	"\x06digest\x18\b \x01(\x06R\x06digest\x128\n" +
+	"\acompare\x18\t \x01(\v2\x1e.portolan.discovery.v1.CompareR\acompare\"p\n" +
 	"\vResetBucket\x12/\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1b.portolan.discovery.v1.KindR\x04kind\x12\x16\n" +
 	"\x06bucket\x18\x02 \x01(\rR\x06bucket\x12\x18\n" +
@@ -954,7 +1228,7 @@ func file_portolan_discovery_v1_discovery_proto_rawDescGZIP() []byte {
 	return file_portolan_discovery_v1_discovery_proto_rawDescData
 }
 
-var file_portolan_discovery_v1_discovery_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_portolan_discovery_v1_discovery_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_portolan_discovery_v1_discovery_proto_goTypes = []any{
 	(*StreamDeltasRequest)(nil),  // 0: portolan.discovery.v1.StreamDeltasRequest
 	(*Subscribe)(nil),            // 1: portolan.discovery.v1.Subscribe
@@ -966,40 +1240,46 @@ var file_portolan_discovery_v1_discovery_proto_goTypes = []any{
 	(*ErrorDetail)(nil),          // 7: portolan.discovery.v1.ErrorDetail
 	(*RejectedResource)(nil),     // 8: portolan.discovery.v1.RejectedResource
 	(*Warning)(nil),              // 9: portolan.discovery.v1.Warning
-	(*StreamDeltasResponse)(nil), // 10: portolan.discovery.v1.StreamDeltasResponse
-	(*ResetBucket)(nil),          // 11: portolan.discovery.v1.ResetBucket
-	(Kind)(0),                    // 12: portolan.discovery.v1.Kind
-	(*durationpb.Duration)(nil),  // 13: google.protobuf.Duration
-	(*ResourceName)(nil),         // 14: portolan.discovery.v1.ResourceName
-	(*Resource)(nil),             // 15: portolan.discovery.v1.Resource
+	(*Comparison)(nil),           // 10: portolan.discovery.v1.Comparison
+	(*KernelDifference)(nil),     // 11: portolan.discovery.v1.KernelDifference
+	(*Compare)(nil),              // 12: portolan.discovery.v1.Compare
+	(*StreamDeltasResponse)(nil), // 13: portolan.discovery.v1.StreamDeltasResponse
+	(*ResetBucket)(nil),          // 14: portolan.discovery.v1.ResetBucket
+	(Kind)(0),                    // 15: portolan.discovery.v1.Kind
+	(*durationpb.Duration)(nil),  // 16: google.protobuf.Duration
+	(*ResourceName)(nil),         // 17: portolan.discovery.v1.ResourceName
+	(*Resource)(nil),             // 18: portolan.discovery.v1.Resource
 }
 var file_portolan_discovery_v1_discovery_proto_depIdxs = []int32{
 	1,  // 0: portolan.discovery.v1.StreamDeltasRequest.subscribe:type_name -> portolan.discovery.v1.Subscribe
 	6,  // 1: portolan.discovery.v1.StreamDeltasRequest.ack:type_name -> portolan.discovery.v1.Ack
-	2,  // 2: portolan.discovery.v1.Subscribe.node:type_name -> portolan.discovery.v1.Node
-	12, // 3: portolan.discovery.v1.Subscribe.kinds:type_name -> portolan.discovery.v1.Kind
-	3,  // 4: portolan.discovery.v1.Subscribe.resume:type_name -> portolan.discovery.v1.Resume
-	5,  // 5: portolan.discovery.v1.Resume.source:type_name -> portolan.discovery.v1.SourceVersion
-	4,  // 6: portolan.discovery.v1.Resume.digests:type_name -> portolan.discovery.v1.KindDigest
-	12, // 7: portolan.discovery.v1.KindDigest.kind:type_name -> portolan.discovery.v1.Kind
-	7,  // 8: portolan.discovery.v1.Ack.error_detail:type_name -> portolan.discovery.v1.ErrorDetail
-	8,  // 9: portolan.discovery.v1.Ack.rejected:type_name -> portolan.discovery.v1.RejectedResource
-	13, // 10: portolan.discovery.v1.Ack.apply_duration:type_name -> google.protobuf.Duration
-	9,  // 11: portolan.discovery.v1.Ack.warnings:type_name -> portolan.discovery.v1.Warning
-	14, // 12: portolan.discovery.v1.RejectedResource.name:type_name -> portolan.discovery.v1.ResourceName
-	14, // 13: portolan.discovery.v1.Warning.name:type_name -> portolan.discovery.v1.ResourceName
-	15, // 14: portolan.discovery.v1.StreamDeltasResponse.resources:type_name -> portolan.discovery.v1.Resource
-	14, // 15: portolan.discovery.v1.StreamDeltasResponse.removed:type_name -> portolan.discovery.v1.ResourceName
-	11, // 16: portolan.discovery.v1.StreamDeltasResponse.resets:type_name -> portolan.discovery.v1.ResetBucket
-	5,  // 17: portolan.discovery.v1.StreamDeltasResponse.source:type_name -> portolan.discovery.v1.SourceVersion
-	12, // 18: portolan.discovery.v1.ResetBucket.kind:type_name -> portolan.discovery.v1.Kind
-	0,  // 19: portolan.discovery.v1.DiscoveryService.StreamDeltas:input_type -> portolan.discovery.v1.StreamDeltasRequest
-	10, // 20: portolan.discovery.v1.DiscoveryService.StreamDeltas:output_type -> portolan.discovery.v1.StreamDeltasResponse
-	20, // [20:21] is the sub-list for method output_type
-	19, // [19:20] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	10, // 2: portolan.discovery.v1.StreamDeltasRequest.comparison:type_name -> portolan.discovery.v1.Comparison
+	2,  // 3: portolan.discovery.v1.Subscribe.node:type_name -> portolan.discovery.v1.Node
+	15, // 4: portolan.discovery.v1.Subscribe.kinds:type_name -> portolan.discovery.v1.Kind
+	3,  // 5: portolan.discovery.v1.Subscribe.resume:type_name -> portolan.discovery.v1.Resume
+	5,  // 6: portolan.discovery.v1.Resume.source:type_name -> portolan.discovery.v1.SourceVersion
+	4,  // 7: portolan.discovery.v1.Resume.digests:type_name -> portolan.discovery.v1.KindDigest
+	15, // 8: portolan.discovery.v1.KindDigest.kind:type_name -> portolan.discovery.v1.Kind
+	7,  // 9: portolan.discovery.v1.Ack.error_detail:type_name -> portolan.discovery.v1.ErrorDetail
+	8,  // 10: portolan.discovery.v1.Ack.rejected:type_name -> portolan.discovery.v1.RejectedResource
+	16, // 11: portolan.discovery.v1.Ack.apply_duration:type_name -> google.protobuf.Duration
+	9,  // 12: portolan.discovery.v1.Ack.warnings:type_name -> portolan.discovery.v1.Warning
+	17, // 13: portolan.discovery.v1.RejectedResource.name:type_name -> portolan.discovery.v1.ResourceName
+	17, // 14: portolan.discovery.v1.Warning.name:type_name -> portolan.discovery.v1.ResourceName
+	11, // 15: portolan.discovery.v1.Comparison.differences:type_name -> portolan.discovery.v1.KernelDifference
+	18, // 16: portolan.discovery.v1.StreamDeltasResponse.resources:type_name -> portolan.discovery.v1.Resource
+	17, // 17: portolan.discovery.v1.StreamDeltasResponse.removed:type_name -> portolan.discovery.v1.ResourceName
+	14, // 18: portolan.discovery.v1.StreamDeltasResponse.resets:type_name -> portolan.discovery.v1.ResetBucket
+	5,  // 19: portolan.discovery.v1.StreamDeltasResponse.source:type_name -> portolan.discovery.v1.SourceVersion
+	12, // 20: portolan.discovery.v1.StreamDeltasResponse.compare:type_name -> portolan.discovery.v1.Compare
+	15, // 21: portolan.discovery.v1.ResetBucket.kind:type_name -> portolan.discovery.v1.Kind
+	0,  // 22: portolan.discovery.v1.DiscoveryService.StreamDeltas:input_type -> portolan.discovery.v1.StreamDeltasRequest
+	13, // 23: portolan.discovery.v1.DiscoveryService.StreamDeltas:output_type -> portolan.discovery.v1.StreamDeltasResponse
+	23, // [23:24] is the sub-list for method output_type
+	22, // [22:23] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_portolan_discovery_v1_discovery_proto_init() }
@@ -1011,6 +1291,7 @@ func file_portolan_discovery_v1_discovery_proto_init() {
 	file_portolan_discovery_v1_discovery_proto_msgTypes[0].OneofWrappers = []any{
 		(*StreamDeltasRequest_Subscribe)(nil),
 		(*StreamDeltasRequest_Ack)(nil),
+		(*StreamDeltasRequest_Comparison)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1018,7 +1299,7 @@ func file_portolan_discovery_v1_discovery_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_portolan_discovery_v1_discovery_proto_rawDesc), len(file_portolan_discovery_v1_discovery_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -31,8 +31,9 @@ const (
 // DiscoveryService streams a node's view of the cluster.
 type DiscoveryServiceClient interface {
 	// StreamDeltas carries one subscription. The first request must be a
-	// Subscribe; every later one is an Ack. Requests never change meaning with
-	// context, so an acknowledgement cannot be mistaken for a new interest.
+	// Subscribe; every later one is an Ack or a Comparison. Requests never change
+	// meaning with context, so an acknowledgement cannot be mistaken for a new
+	// interest.
 	//
 	// A client that half-closes after its Subscribe is an observer: it is sent
 	// every transaction without being waited for, and is not listed as a node.
@@ -67,8 +68,9 @@ type DiscoveryService_StreamDeltasClient = grpc.BidiStreamingClient[StreamDeltas
 // DiscoveryService streams a node's view of the cluster.
 type DiscoveryServiceServer interface {
 	// StreamDeltas carries one subscription. The first request must be a
-	// Subscribe; every later one is an Ack. Requests never change meaning with
-	// context, so an acknowledgement cannot be mistaken for a new interest.
+	// Subscribe; every later one is an Ack or a Comparison. Requests never change
+	// meaning with context, so an acknowledgement cannot be mistaken for a new
+	// interest.
 	//
 	// A client that half-closes after its Subscribe is an observer: it is sent
 	// every transaction without being waited for, and is not listed as a node.

@@ -1047,6 +1047,122 @@ func (x *Candidate) GetReason() string {
 	return ""
 }
 
+type CompareNodeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompareNodeRequest) Reset() {
+	*x = CompareNodeRequest{}
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompareNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompareNodeRequest) ProtoMessage() {}
+
+func (x *CompareNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompareNodeRequest.ProtoReflect.Descriptor instead.
+func (*CompareNodeRequest) Descriptor() ([]byte, []int) {
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *CompareNodeRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+type CompareNodeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the control plane last sent to the node.
+	SentRevision uint64 `protobuf:"varint,1,opt,name=sent_revision,json=sentRevision,proto3" json:"sent_revision,omitempty"`
+	SentDigest   uint64 `protobuf:"fixed64,2,opt,name=sent_digest,json=sentDigest,proto3" json:"sent_digest,omitempty"`
+	// What the node has answered.
+	Comparison *v1.Comparison `protobuf:"bytes,3,opt,name=comparison,proto3" json:"comparison,omitempty"`
+	// The control plane's current revision; a node is not sent revisions that change
+	// nothing for it.
+	Revision      uint64 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompareNodeResponse) Reset() {
+	*x = CompareNodeResponse{}
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompareNodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompareNodeResponse) ProtoMessage() {}
+
+func (x *CompareNodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompareNodeResponse.ProtoReflect.Descriptor instead.
+func (*CompareNodeResponse) Descriptor() ([]byte, []int) {
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *CompareNodeResponse) GetSentRevision() uint64 {
+	if x != nil {
+		return x.SentRevision
+	}
+	return 0
+}
+
+func (x *CompareNodeResponse) GetSentDigest() uint64 {
+	if x != nil {
+		return x.SentDigest
+	}
+	return 0
+}
+
+func (x *CompareNodeResponse) GetComparison() *v1.Comparison {
+	if x != nil {
+		return x.Comparison
+	}
+	return nil
+}
+
+func (x *CompareNodeResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 type ListProblemsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1055,7 +1171,7 @@ type ListProblemsRequest struct {
 
 func (x *ListProblemsRequest) Reset() {
 	*x = ListProblemsRequest{}
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[12]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1067,7 +1183,7 @@ func (x *ListProblemsRequest) String() string {
 func (*ListProblemsRequest) ProtoMessage() {}
 
 func (x *ListProblemsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[12]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1080,7 +1196,7 @@ func (x *ListProblemsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProblemsRequest.ProtoReflect.Descriptor instead.
 func (*ListProblemsRequest) Descriptor() ([]byte, []int) {
-	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{12}
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{14}
 }
 
 type ListProblemsResponse struct {
@@ -1094,7 +1210,7 @@ type ListProblemsResponse struct {
 
 func (x *ListProblemsResponse) Reset() {
 	*x = ListProblemsResponse{}
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[13]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1106,7 +1222,7 @@ func (x *ListProblemsResponse) String() string {
 func (*ListProblemsResponse) ProtoMessage() {}
 
 func (x *ListProblemsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[13]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1119,7 +1235,7 @@ func (x *ListProblemsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProblemsResponse.ProtoReflect.Descriptor instead.
 func (*ListProblemsResponse) Descriptor() ([]byte, []int) {
-	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{13}
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListProblemsResponse) GetProblems() []*Problem {
@@ -1153,7 +1269,7 @@ type Brake struct {
 
 func (x *Brake) Reset() {
 	*x = Brake{}
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[14]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1165,7 +1281,7 @@ func (x *Brake) String() string {
 func (*Brake) ProtoMessage() {}
 
 func (x *Brake) ProtoReflect() protoreflect.Message {
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[14]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1178,7 +1294,7 @@ func (x *Brake) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Brake.ProtoReflect.Descriptor instead.
 func (*Brake) Descriptor() ([]byte, []int) {
-	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{14}
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Brake) GetServices() []string {
@@ -1226,7 +1342,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[15]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1354,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[15]
+	mi := &file_portolan_introspection_v1_introspection_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1251,7 +1367,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{15}
+	return file_portolan_introspection_v1_introspection_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Problem) GetObject() string {
@@ -1376,7 +1492,17 @@ const file_portolan_introspection_v1_introspection_proto_rawDesc = "" +
 	"\x04zone\x18\x05 \x01(\tR\x04zone\x12\x18\n" +
 	"\acluster\x18\x06 \x01(\bR\acluster\x12\x14\n" +
 	"\x05local\x18\a \x01(\bR\x05local\x12\x16\n" +
-	"\x06reason\x18\b \x01(\tR\x06reason\"\x15\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\"(\n" +
+	"\x12CompareNodeRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\"\xba\x01\n" +
+	"\x13CompareNodeResponse\x12#\n" +
+	"\rsent_revision\x18\x01 \x01(\x04R\fsentRevision\x12\x1f\n" +
+	"\vsent_digest\x18\x02 \x01(\x06R\n" +
+	"sentDigest\x12A\n" +
+	"\n" +
+	"comparison\x18\x03 \x01(\v2!.portolan.discovery.v1.ComparisonR\n" +
+	"comparison\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\x04R\brevision\"\x15\n" +
 	"\x13ListProblemsRequest\"\x8e\x01\n" +
 	"\x14ListProblemsResponse\x12>\n" +
 	"\bproblems\x18\x01 \x03(\v2\".portolan.introspection.v1.ProblemR\bproblems\x126\n" +
@@ -1399,12 +1525,13 @@ const file_portolan_introspection_v1_introspection_proto_rawDesc = "" +
 	"\x12SYNC_STATE_PENDING\x10\x03\x12\x17\n" +
 	"\x13SYNC_STATE_REJECTED\x10\x04\x12\x17\n" +
 	"\x13SYNC_STATE_DIVERGED\x10\x05\x12\x1b\n" +
-	"\x17SYNC_STATE_DISCONNECTED\x10\x062\xc8\x03\n" +
+	"\x17SYNC_STATE_DISCONNECTED\x10\x062\xb6\x04\n" +
 	"\x14IntrospectionService\x12f\n" +
 	"\tListNodes\x12+.portolan.introspection.v1.ListNodesRequest\x1a,.portolan.introspection.v1.ListNodesResponse\x12`\n" +
 	"\aGetView\x12).portolan.introspection.v1.GetViewRequest\x1a*.portolan.introspection.v1.GetViewResponse\x12u\n" +
 	"\x0eExplainService\x120.portolan.introspection.v1.ExplainServiceRequest\x1a1.portolan.introspection.v1.ExplainServiceResponse\x12o\n" +
-	"\fListProblems\x12..portolan.introspection.v1.ListProblemsRequest\x1a/.portolan.introspection.v1.ListProblemsResponseBPZNgithub.com/portolan-net/portolan/api/portolan/introspection/v1;introspectionv1b\x06proto3"
+	"\fListProblems\x12..portolan.introspection.v1.ListProblemsRequest\x1a/.portolan.introspection.v1.ListProblemsResponse\x12l\n" +
+	"\vCompareNode\x12-.portolan.introspection.v1.CompareNodeRequest\x1a..portolan.introspection.v1.CompareNodeResponseBPZNgithub.com/portolan-net/portolan/api/portolan/introspection/v1;introspectionv1b\x06proto3"
 
 var (
 	file_portolan_introspection_v1_introspection_proto_rawDescOnce sync.Once
@@ -1419,7 +1546,7 @@ func file_portolan_introspection_v1_introspection_proto_rawDescGZIP() []byte {
 }
 
 var file_portolan_introspection_v1_introspection_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_portolan_introspection_v1_introspection_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_portolan_introspection_v1_introspection_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_portolan_introspection_v1_introspection_proto_goTypes = []any{
 	(SyncState)(0),                 // 0: portolan.introspection.v1.SyncState
 	(*ListNodesRequest)(nil),       // 1: portolan.introspection.v1.ListNodesRequest
@@ -1434,59 +1561,65 @@ var file_portolan_introspection_v1_introspection_proto_goTypes = []any{
 	(*ExplainServiceResponse)(nil), // 10: portolan.introspection.v1.ExplainServiceResponse
 	(*Traffic)(nil),                // 11: portolan.introspection.v1.Traffic
 	(*Candidate)(nil),              // 12: portolan.introspection.v1.Candidate
-	(*ListProblemsRequest)(nil),    // 13: portolan.introspection.v1.ListProblemsRequest
-	(*ListProblemsResponse)(nil),   // 14: portolan.introspection.v1.ListProblemsResponse
-	(*Brake)(nil),                  // 15: portolan.introspection.v1.Brake
-	(*Problem)(nil),                // 16: portolan.introspection.v1.Problem
-	(*timestamppb.Timestamp)(nil),  // 17: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 18: google.protobuf.Duration
-	(*v1.RejectedResource)(nil),    // 19: portolan.discovery.v1.RejectedResource
-	(*v1.Warning)(nil),             // 20: portolan.discovery.v1.Warning
-	(v1.ProxyMode)(0),              // 21: portolan.discovery.v1.ProxyMode
-	(*v1.NodeConfig)(nil),          // 22: portolan.discovery.v1.NodeConfig
-	(*v1.ClusterConfig)(nil),       // 23: portolan.discovery.v1.ClusterConfig
-	(*v1.Service)(nil),             // 24: portolan.discovery.v1.Service
-	(v1.Protocol)(0),               // 25: portolan.discovery.v1.Protocol
+	(*CompareNodeRequest)(nil),     // 13: portolan.introspection.v1.CompareNodeRequest
+	(*CompareNodeResponse)(nil),    // 14: portolan.introspection.v1.CompareNodeResponse
+	(*ListProblemsRequest)(nil),    // 15: portolan.introspection.v1.ListProblemsRequest
+	(*ListProblemsResponse)(nil),   // 16: portolan.introspection.v1.ListProblemsResponse
+	(*Brake)(nil),                  // 17: portolan.introspection.v1.Brake
+	(*Problem)(nil),                // 18: portolan.introspection.v1.Problem
+	(*timestamppb.Timestamp)(nil),  // 19: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 20: google.protobuf.Duration
+	(*v1.RejectedResource)(nil),    // 21: portolan.discovery.v1.RejectedResource
+	(*v1.Warning)(nil),             // 22: portolan.discovery.v1.Warning
+	(v1.ProxyMode)(0),              // 23: portolan.discovery.v1.ProxyMode
+	(*v1.NodeConfig)(nil),          // 24: portolan.discovery.v1.NodeConfig
+	(*v1.ClusterConfig)(nil),       // 25: portolan.discovery.v1.ClusterConfig
+	(*v1.Service)(nil),             // 26: portolan.discovery.v1.Service
+	(v1.Protocol)(0),               // 27: portolan.discovery.v1.Protocol
+	(*v1.Comparison)(nil),          // 28: portolan.discovery.v1.Comparison
 }
 var file_portolan_introspection_v1_introspection_proto_depIdxs = []int32{
 	0,  // 0: portolan.introspection.v1.ListNodesRequest.states:type_name -> portolan.introspection.v1.SyncState
 	3,  // 1: portolan.introspection.v1.ListNodesResponse.nodes:type_name -> portolan.introspection.v1.NodeStatus
 	0,  // 2: portolan.introspection.v1.NodeStatus.state:type_name -> portolan.introspection.v1.SyncState
-	17, // 3: portolan.introspection.v1.NodeStatus.connected_at:type_name -> google.protobuf.Timestamp
-	17, // 4: portolan.introspection.v1.NodeStatus.acked_at:type_name -> google.protobuf.Timestamp
-	18, // 5: portolan.introspection.v1.NodeStatus.apply_duration:type_name -> google.protobuf.Duration
-	19, // 6: portolan.introspection.v1.NodeStatus.rejected:type_name -> portolan.discovery.v1.RejectedResource
-	20, // 7: portolan.introspection.v1.NodeStatus.warnings:type_name -> portolan.discovery.v1.Warning
+	19, // 3: portolan.introspection.v1.NodeStatus.connected_at:type_name -> google.protobuf.Timestamp
+	19, // 4: portolan.introspection.v1.NodeStatus.acked_at:type_name -> google.protobuf.Timestamp
+	20, // 5: portolan.introspection.v1.NodeStatus.apply_duration:type_name -> google.protobuf.Duration
+	21, // 6: portolan.introspection.v1.NodeStatus.rejected:type_name -> portolan.discovery.v1.RejectedResource
+	22, // 7: portolan.introspection.v1.NodeStatus.warnings:type_name -> portolan.discovery.v1.Warning
 	4,  // 8: portolan.introspection.v1.NodeStatus.config:type_name -> portolan.introspection.v1.NodeConfigStatus
-	21, // 9: portolan.introspection.v1.NodeConfigStatus.mode:type_name -> portolan.discovery.v1.ProxyMode
+	23, // 9: portolan.introspection.v1.NodeConfigStatus.mode:type_name -> portolan.discovery.v1.ProxyMode
 	7,  // 10: portolan.introspection.v1.GetViewResponse.services:type_name -> portolan.introspection.v1.ServiceView
-	22, // 11: portolan.introspection.v1.GetViewResponse.node_config:type_name -> portolan.discovery.v1.NodeConfig
-	23, // 12: portolan.introspection.v1.GetViewResponse.cluster_config:type_name -> portolan.discovery.v1.ClusterConfig
-	24, // 13: portolan.introspection.v1.ServiceView.service:type_name -> portolan.discovery.v1.Service
+	24, // 11: portolan.introspection.v1.GetViewResponse.node_config:type_name -> portolan.discovery.v1.NodeConfig
+	25, // 12: portolan.introspection.v1.GetViewResponse.cluster_config:type_name -> portolan.discovery.v1.ClusterConfig
+	26, // 13: portolan.introspection.v1.ServiceView.service:type_name -> portolan.discovery.v1.Service
 	8,  // 14: portolan.introspection.v1.ServiceView.ports:type_name -> portolan.introspection.v1.PortView
-	25, // 15: portolan.introspection.v1.PortView.protocol:type_name -> portolan.discovery.v1.Protocol
+	27, // 15: portolan.introspection.v1.PortView.protocol:type_name -> portolan.discovery.v1.Protocol
 	7,  // 16: portolan.introspection.v1.ExplainServiceResponse.view:type_name -> portolan.introspection.v1.ServiceView
 	12, // 17: portolan.introspection.v1.ExplainServiceResponse.candidates:type_name -> portolan.introspection.v1.Candidate
 	3,  // 18: portolan.introspection.v1.ExplainServiceResponse.node:type_name -> portolan.introspection.v1.NodeStatus
 	11, // 19: portolan.introspection.v1.ExplainServiceResponse.traffic:type_name -> portolan.introspection.v1.Traffic
-	18, // 20: portolan.introspection.v1.Traffic.affinity:type_name -> google.protobuf.Duration
-	16, // 21: portolan.introspection.v1.ListProblemsResponse.problems:type_name -> portolan.introspection.v1.Problem
-	15, // 22: portolan.introspection.v1.ListProblemsResponse.brake:type_name -> portolan.introspection.v1.Brake
-	17, // 23: portolan.introspection.v1.Brake.since:type_name -> google.protobuf.Timestamp
-	17, // 24: portolan.introspection.v1.Problem.since:type_name -> google.protobuf.Timestamp
-	1,  // 25: portolan.introspection.v1.IntrospectionService.ListNodes:input_type -> portolan.introspection.v1.ListNodesRequest
-	5,  // 26: portolan.introspection.v1.IntrospectionService.GetView:input_type -> portolan.introspection.v1.GetViewRequest
-	9,  // 27: portolan.introspection.v1.IntrospectionService.ExplainService:input_type -> portolan.introspection.v1.ExplainServiceRequest
-	13, // 28: portolan.introspection.v1.IntrospectionService.ListProblems:input_type -> portolan.introspection.v1.ListProblemsRequest
-	2,  // 29: portolan.introspection.v1.IntrospectionService.ListNodes:output_type -> portolan.introspection.v1.ListNodesResponse
-	6,  // 30: portolan.introspection.v1.IntrospectionService.GetView:output_type -> portolan.introspection.v1.GetViewResponse
-	10, // 31: portolan.introspection.v1.IntrospectionService.ExplainService:output_type -> portolan.introspection.v1.ExplainServiceResponse
-	14, // 32: portolan.introspection.v1.IntrospectionService.ListProblems:output_type -> portolan.introspection.v1.ListProblemsResponse
-	29, // [29:33] is the sub-list for method output_type
-	25, // [25:29] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	20, // 20: portolan.introspection.v1.Traffic.affinity:type_name -> google.protobuf.Duration
+	28, // 21: portolan.introspection.v1.CompareNodeResponse.comparison:type_name -> portolan.discovery.v1.Comparison
+	18, // 22: portolan.introspection.v1.ListProblemsResponse.problems:type_name -> portolan.introspection.v1.Problem
+	17, // 23: portolan.introspection.v1.ListProblemsResponse.brake:type_name -> portolan.introspection.v1.Brake
+	19, // 24: portolan.introspection.v1.Brake.since:type_name -> google.protobuf.Timestamp
+	19, // 25: portolan.introspection.v1.Problem.since:type_name -> google.protobuf.Timestamp
+	1,  // 26: portolan.introspection.v1.IntrospectionService.ListNodes:input_type -> portolan.introspection.v1.ListNodesRequest
+	5,  // 27: portolan.introspection.v1.IntrospectionService.GetView:input_type -> portolan.introspection.v1.GetViewRequest
+	9,  // 28: portolan.introspection.v1.IntrospectionService.ExplainService:input_type -> portolan.introspection.v1.ExplainServiceRequest
+	15, // 29: portolan.introspection.v1.IntrospectionService.ListProblems:input_type -> portolan.introspection.v1.ListProblemsRequest
+	13, // 30: portolan.introspection.v1.IntrospectionService.CompareNode:input_type -> portolan.introspection.v1.CompareNodeRequest
+	2,  // 31: portolan.introspection.v1.IntrospectionService.ListNodes:output_type -> portolan.introspection.v1.ListNodesResponse
+	6,  // 32: portolan.introspection.v1.IntrospectionService.GetView:output_type -> portolan.introspection.v1.GetViewResponse
+	10, // 33: portolan.introspection.v1.IntrospectionService.ExplainService:output_type -> portolan.introspection.v1.ExplainServiceResponse
+	16, // 34: portolan.introspection.v1.IntrospectionService.ListProblems:output_type -> portolan.introspection.v1.ListProblemsResponse
+	14, // 35: portolan.introspection.v1.IntrospectionService.CompareNode:output_type -> portolan.introspection.v1.CompareNodeResponse
+	31, // [31:36] is the sub-list for method output_type
+	26, // [26:31] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_portolan_introspection_v1_introspection_proto_init() }
@@ -1500,7 +1633,7 @@ func file_portolan_introspection_v1_introspection_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_portolan_introspection_v1_introspection_proto_rawDesc), len(file_portolan_introspection_v1_introspection_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,7 @@ const (
 	IntrospectionService_GetView_FullMethodName        = "/portolan.introspection.v1.IntrospectionService/GetView"
 	IntrospectionService_ExplainService_FullMethodName = "/portolan.introspection.v1.IntrospectionService/ExplainService"
 	IntrospectionService_ListProblems_FullMethodName   = "/portolan.introspection.v1.IntrospectionService/ListProblems"
+	IntrospectionService_CompareNode_FullMethodName    = "/portolan.introspection.v1.IntrospectionService/CompareNode"
 )
 
 // IntrospectionServiceClient is the client API for IntrospectionService service.
@@ -43,6 +44,10 @@ type IntrospectionServiceClient interface {
 	ExplainService(ctx context.Context, in *ExplainServiceRequest, opts ...grpc.CallOption) (*ExplainServiceResponse, error)
 	// ListProblems lists the objects that could not be used, and why.
 	ListProblems(ctx context.Context, in *ListProblemsRequest, opts ...grpc.CallOption) (*ListProblemsResponse, error)
+	// CompareNode asks a node how its kernel differs from what it holds, and compares
+	// what it holds with what it was sent. It costs the node about what writing all
+	// its rules does, and changes nothing. FAILED_PRECONDITION: the node cannot be asked.
+	CompareNode(ctx context.Context, in *CompareNodeRequest, opts ...grpc.CallOption) (*CompareNodeResponse, error)
 }
 
 type introspectionServiceClient struct {
@@ -93,6 +98,16 @@ func (c *introspectionServiceClient) ListProblems(ctx context.Context, in *ListP
 	return out, nil
 }
 
+func (c *introspectionServiceClient) CompareNode(ctx context.Context, in *CompareNodeRequest, opts ...grpc.CallOption) (*CompareNodeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CompareNodeResponse)
+	err := c.cc.Invoke(ctx, IntrospectionService_CompareNode_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // IntrospectionServiceServer is the server API for IntrospectionService service.
 // All implementations must embed UnimplementedIntrospectionServiceServer
 // for forward compatibility.
@@ -109,6 +124,10 @@ type IntrospectionServiceServer interface {
 	ExplainService(context.Context, *ExplainServiceRequest) (*ExplainServiceResponse, error)
 	// ListProblems lists the objects that could not be used, and why.
 	ListProblems(context.Context, *ListProblemsRequest) (*ListProblemsResponse, error)
+	// CompareNode asks a node how its kernel differs from what it holds, and compares
+	// what it holds with what it was sent. It costs the node about what writing all
+	// its rules does, and changes nothing. FAILED_PRECONDITION: the node cannot be asked.
+	CompareNode(context.Context, *CompareNodeRequest) (*CompareNodeResponse, error)
 	mustEmbedUnimplementedIntrospectionServiceServer()
 }
 
@@ -130,6 +149,9 @@ func (UnimplementedIntrospectionServiceServer) ExplainService(context.Context, *
 }
 func (UnimplementedIntrospectionServiceServer) ListProblems(context.Context, *ListProblemsRequest) (*ListProblemsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListProblems not implemented")
+}
+func (UnimplementedIntrospectionServiceServer) CompareNode(context.Context, *CompareNodeRequest) (*CompareNodeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CompareNode not implemented")
 }
 func (UnimplementedIntrospectionServiceServer) mustEmbedUnimplementedIntrospectionServiceServer() {}
 func (UnimplementedIntrospectionServiceServer) testEmbeddedByValue()                              {}
@@ -224,6 +246,24 @@ func _IntrospectionService_ListProblems_Handler(srv interface{}, ctx context.Con
 	return interceptor(ctx, in, info, handler)
 }
 
+func _IntrospectionService_CompareNode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CompareNodeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IntrospectionServiceServer).CompareNode(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IntrospectionService_CompareNode_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IntrospectionServiceServer).CompareNode(ctx, req.(*CompareNodeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // IntrospectionService_ServiceDesc is the grpc.ServiceDesc for IntrospectionService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -246,6 +286,10 @@ var IntrospectionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListProblems",
 			Handler:    _IntrospectionService_ListProblems_Handler,
+		},
+		{
+			MethodName: "CompareNode",
+			Handler:    _IntrospectionService_CompareNode_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

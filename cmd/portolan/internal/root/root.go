@@ -7,6 +7,7 @@ import (
 	"github.com/portolan-net/portolan/cmd/portolan/internal/apply"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/config"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/demo"
+	"github.com/portolan-net/portolan/cmd/portolan/internal/diff"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/explain"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/get"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/release"
@@ -26,6 +27,6 @@ func Command() *cobra.Command {
   portolan explain demo/web --node node-a
   portolan wait service/demo/web`,
 	}
-	command.AddCommand(apply.Command(), get.Command(), explain.Command(), release.Command(), status.Command(), wait.Command(), config.Command(), demo.Command())
+	command.AddCommand(apply.Command(), get.Command(), explain.Command(), diff.Command(), release.Command(), status.Command(), wait.Command(), config.Command(), demo.Command())
 	return command
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	adminv1 "github.com/portolan-net/portolan/api/portolan/admin/v1"
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
@@ -24,6 +26,8 @@ type Answers struct {
 	Explain  *introspectionv1.ExplainServiceResponse
 	Problems *introspectionv1.ListProblemsResponse
 	Release  *adminv1.ReleaseBrakeResponse
+	// Compared has what nodes answer; there is nobody else.
+	Compared map[string]*introspectionv1.CompareNodeResponse
 	Err      error
 
 	AskedView    *introspectionv1.GetViewRequest
@@ -51,6 +55,15 @@ func (a *Answers) ExplainService(_ context.Context, request *introspectionv1.Exp
 // ListProblems implements the service.
 func (a *Answers) ListProblems(context.Context, *introspectionv1.ListProblemsRequest) (*introspectionv1.ListProblemsResponse, error) {
 	return a.Problems, a.Err
+}
+
+// CompareNode implements the service.
+func (a *Answers) CompareNode(_ context.Context, request *introspectionv1.CompareNodeRequest) (*introspectionv1.CompareNodeResponse, error) {
+	answer := a.Compared[request.GetNode()]
+	if answer == nil {
+		return nil, status.Errorf(codes.FailedPrecondition, "node %q is not connected to this control plane", request.GetNode())
+	}
+	return answer, a.Err
 }
 
 // ReleaseBrake implements the service.
