@@ -1,16 +1,19 @@
 package controlplane
 
 import (
+	"cmp"
 	"slices"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
 	"github.com/portolan-net/portolan/controlplane/internal/cluster"
 	"github.com/portolan-net/portolan/controlplane/internal/compile"
 	"github.com/portolan-net/portolan/controlplane/internal/introspection"
 	"github.com/portolan-net/portolan/controlplane/internal/model"
 	"github.com/portolan-net/portolan/controlplane/internal/objects"
+	"github.com/portolan-net/portolan/controlplane/internal/origin"
 	"github.com/portolan-net/portolan/controlplane/internal/round"
 	"github.com/portolan-net/portolan/controlplane/internal/traffic"
 )
@@ -21,8 +24,27 @@ type explainer struct {
 	driver  *round.Driver
 }
 
+// Find implements introspection.Explainer.
+func (e explainer) Find(request *introspectionv1.ExplainServiceRequest) (introspection.Query, error) {
+	query := introspection.Query{Node: request.GetNode(), Service: model.ParseKey(request.GetService())}
+	if request.GetTo() != "" {
+		to, err := origin.To(request.GetTo(), e.objects)
+		if err != nil {
+			return query, err
+		}
+		query.To, query.Service, query.Node = &to, to.Service, cmp.Or(query.Node, to.Node)
+	}
+	if request.GetFrom() == "" {
+		return query, nil
+	}
+	from, err := origin.Find(request.GetFrom(), query.Node, e.objects)
+	query.From, query.Node = &from, from.Node
+	return query, err
+}
+
 // Explain implements introspection.Explainer.
-func (e explainer) Explain(name string, key model.Key) (introspection.Explanation, error) {
+func (e explainer) Explain(query introspection.Query) (introspection.Explanation, error) {
+	name, key := query.Node, query.Service
 	service, owned := e.objects.Service(key)
 	if service == nil && slices.Contains(e.driver.Held().Held, key) {
 		return introspection.Explanation{Decisions: []string{"the source has this Service no more; that is held back as part of a mass deletion, and nodes keep it"}}, nil
@@ -52,6 +74,7 @@ func (e explainer) Explain(name string, key model.Key) (introspection.Explanatio
 	var complete bool
 	explanation.Traffic, complete = traffic.Answer(traffic.Question{
 		Service: service, Slices: owned, Node: node, ServiceCIDRs: e.objects.ServiceCIDRs(), Settings: ofNode,
+		From: query.From, To: query.To,
 	})
 	if !complete {
 		explanation.Decisions = append(explanation.Decisions, "traffic is not told of all frontends: the Service has too many endpoints for that")

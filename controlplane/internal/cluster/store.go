@@ -141,6 +141,18 @@ func (s *Store) Slice(key model.Key) *model.Slice {
 	return s.slices[key]
 }
 
+// Slices returns all EndpointSlices, ordered by name.
+func (s *Store) Slices() []*model.Slice {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]*model.Slice, 0, len(s.slices))
+	for _, slice := range s.slices {
+		list = append(list, slice)
+	}
+	slices.SortFunc(list, func(a, b *model.Slice) int { return a.Compare(b.Key) })
+	return list
+}
+
 // Services returns the keys of all Services, in no order.
 func (s *Store) Services() []model.Key {
 	s.mu.Lock()

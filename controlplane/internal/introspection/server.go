@@ -16,6 +16,7 @@ import (
 	"github.com/portolan-net/portolan/controlplane/internal/discovery"
 	"github.com/portolan-net/portolan/controlplane/internal/model"
 	"github.com/portolan-net/portolan/controlplane/internal/nodes"
+	"github.com/portolan-net/portolan/controlplane/internal/origin"
 	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
 )
 
@@ -29,8 +30,19 @@ type Cluster interface {
 
 // Explainer tells why a node sees a Service as it does.
 type Explainer interface {
+	// Find finds who connects to what, as far as the request says it.
+	Find(*introspectionv1.ExplainServiceRequest) (Query, error)
 	// Explain explains; its errors may have a gRPC status.
-	Explain(node string, service model.Key) (Explanation, error)
+	Explain(Query) (Explanation, error)
+}
+
+// Query is what is to be explained.
+type Query struct {
+	Node    string
+	Service model.Key
+	// From and To narrow the traffic down, if they are not nil.
+	From *origin.Origin
+	To   *origin.Target
 }
 
 // Explanation is why a node sees a Service as it does: one line a decision, every
@@ -151,22 +163,28 @@ func (s *Server) GetView(_ context.Context, request *introspectionv1.GetViewRequ
 
 // ExplainService tells why a node sees a Service as it does.
 func (s *Server) ExplainService(_ context.Context, request *introspectionv1.ExplainServiceRequest) (*introspectionv1.ExplainServiceResponse, error) {
-	if request.GetService() == "" {
+	if request.GetService() == "" && request.GetTo() == "" {
 		return nil, status.Error(codes.InvalidArgument, `service is empty: expected "namespace/name"`)
 	}
-	view, err := s.view(request.GetNode())
+	query, err := s.cfg.Explainer.Find(request)
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	view, err := s.view(query.Node)
 	if err != nil {
 		return nil, err
 	}
-	key := model.ParseKey(request.GetService())
 	reader := viewReader{view: view}
-	response := &introspectionv1.ExplainServiceResponse{Revision: view.Snapshot().Revision}
-	response.View, err = reader.service(key.String())
+	response := &introspectionv1.ExplainServiceResponse{Revision: view.Snapshot().Revision, DecidedAt: query.Node, Service: query.Service.String()}
+	if query.From != nil {
+		response.From = query.From.Text
+	}
+	response.View, err = reader.service(query.Service.String())
 	if err != nil && status.Code(err) != codes.NotFound {
 		return nil, err
 	}
 	missing := err
-	explanation, err := s.cfg.Explainer.Explain(request.GetNode(), key)
+	explanation, err := s.cfg.Explainer.Explain(query)
 	response.Decisions, response.Candidates, response.Traffic = explanation.Decisions, explanation.Candidates, explanation.Traffic
 	switch {
 	case missing != nil && (err != nil || len(response.GetDecisions()) == 0):
@@ -174,9 +192,9 @@ func (s *Server) ExplainService(_ context.Context, request *introspectionv1.Expl
 	case err != nil:
 		return nil, withStatus(err)
 	}
-	if node, ok := s.cfg.Nodes.Get(request.GetNode()); ok {
+	if node, ok := s.cfg.Nodes.Get(query.Node); ok {
 		response.Node = nodeStatus(&node, response.GetRevision(), s.cfg.Now())
-		response.Node.Config, err = s.config(view.Snapshot(), request.GetNode())
+		response.Node.Config, err = s.config(view.Snapshot(), query.Node)
 	}
 	return response, err
 }

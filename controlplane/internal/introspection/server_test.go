@@ -50,7 +50,12 @@ func (f *fixture) Problems() []model.Problem {
 	return []model.Problem{{Object: "Service d/bad", Field: "spec.clusterIP", Value: "x", Message: "expected an address"}}
 }
 
-func (f *fixture) Explain(node string, service model.Key) (Explanation, error) {
+func (f *fixture) Find(request *introspectionv1.ExplainServiceRequest) (Query, error) {
+	return Query{Node: request.GetNode(), Service: model.ParseKey(request.GetService())}, nil
+}
+
+func (f *fixture) Explain(query Query) (Explanation, error) {
+	node, service := query.Node, query.Service
 	if service.Name != "web" && service.Name != "headless" {
 		return Explanation{}, errors.New("not there")
 	}

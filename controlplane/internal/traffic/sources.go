@@ -35,17 +35,22 @@ var somewhere = []netip.Addr{
 	netip.MustParseAddr("2001:db8:ffff::77"), netip.MustParseAddr("2001:db8::77"), netip.MustParseAddr("3fff::77"),
 }
 
-// sources returns one source of each kind; where a filter lets some in, one that is
+// sources returns who is asked about, or one source of each kind; where a filter lets some in, one that is
 // in it and one that is not.
 func (w world) sources(f frontend) []source {
 	filter := w.filter(f)
 	var list []source
+	if w.From != nil {
+		for _, addr := range w.From.Addrs {
+			if addr.Is6() == f.at.Addr().Is6() {
+				list = append(list, w.source(w.From.From, w.From.Text, addr))
+			}
+		}
+		return list
+	}
 	for _, kind := range kinds {
 		for _, addr := range w.addresses(kind.from, f.at.Addr().Is6(), filter) {
-			s := source{text: kind.text, packet: reference.Packet{From: kind.from, Source: addr}}
-			if kind.from == reference.FromPod {
-				s.packet.Interface = w.config.Interface
-			}
+			s := w.source(kind.from, kind.text, addr)
 			if len(filter) > 0 {
 				s.text += ", " + within(addr, filter)
 			}
@@ -53,6 +58,14 @@ func (w world) sources(f frontend) []source {
 		}
 	}
 	return list
+}
+
+func (w world) source(from reference.Origin, text string, addr netip.Addr) source {
+	s := source{text: text, packet: reference.Packet{From: from, Source: addr}}
+	if from == reference.FromPod {
+		s.packet.Interface = w.config.Interface
+	}
+	return s
 }
 
 // filter returns the source ranges that a frontend has in its family.

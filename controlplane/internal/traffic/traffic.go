@@ -7,6 +7,7 @@ package traffic
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/portolan-net/portolan/controlplane/internal/compile"
 	"github.com/portolan-net/portolan/controlplane/internal/kubeobjects"
 	"github.com/portolan-net/portolan/controlplane/internal/model"
+	"github.com/portolan-net/portolan/controlplane/internal/origin"
 	"github.com/portolan-net/portolan/controlplane/reference"
 )
 
@@ -33,6 +35,10 @@ type Question struct {
 	Node         *model.Node
 	ServiceCIDRs []*model.ServiceCIDR
 	Settings     compile.Settings
+	// From, if not nil, is who connects; else it is somebody of each kind.
+	From *origin.Origin
+	// To, if not nil, says which frontends are connected to; else it is to all.
+	To *origin.Target
 }
 
 // Answer returns what becomes of connections to each frontend from each kind of
@@ -43,6 +49,9 @@ func Answer(q Question) (rows []*introspectionv1.Traffic, complete bool) {
 	listed := 0
 	all := w.frontends()
 	for _, f := range all {
+		if q.To != nil && !f.isMeant(q.To) {
+			continue
+		}
 		if listed+most > maxListed || len(rows)*len(all) > maxWork {
 			return rows, false
 		}
@@ -93,6 +102,18 @@ func (f frontend) String() string {
 		text += " (node port)"
 	}
 	return text
+}
+
+// isMeant tells whether a frontend is one that is connected to. The number of a Service's
+// port stands for its node port too, that of the node port for it alone.
+func (f frontend) isMeant(to *origin.Target) bool {
+	at := strconv.Itoa(int(f.at.Port()))
+	switch {
+	case to.Address.IsValid():
+		return f.at.Addr() == to.Address && at == to.Port
+	default:
+		return to.Port == "" || to.Port == at || to.Port == f.port.Name || to.Port == strconv.Itoa(int(f.port.Port))
+	}
 }
 
 // frontends lists a Service's frontends by family and port: its cluster IP, then

@@ -712,9 +712,17 @@ func (x *PortView) GetLocalEndpoints() []string {
 
 type ExplainServiceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	// "namespace/name", or "name" for the default namespace.
-	Service       string `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	// The node whose decision it is. May be left out if from tells it.
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// "namespace/name", or "name" for the default namespace. Left out if to is set.
+	Service string `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	// Who connects: the address or name of a pod ("namespace/name") or of a node, or an
+	// address outside. traffic is then theirs alone. Pods are known by name if they are
+	// endpoints.
+	From string `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	// To what: "namespace/name:port", with a port's number or name, or "address:port".
+	// traffic is then that to these frontends alone.
+	To            string `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -763,6 +771,20 @@ func (x *ExplainServiceRequest) GetService() string {
 	return ""
 }
 
+func (x *ExplainServiceRequest) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *ExplainServiceRequest) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
 type ExplainServiceResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One line a decision: policy, topology mode, fallback, and what they left.
@@ -775,7 +797,12 @@ type ExplainServiceResponse struct {
 	Revision uint64      `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
 	// What becomes of new connections, by who makes them, as the rules of a Service
 	// say; computed apart from what the node is sent.
-	Traffic       []*Traffic `protobuf:"bytes,6,rep,name=traffic,proto3" json:"traffic,omitempty"`
+	Traffic []*Traffic `protobuf:"bytes,6,rep,name=traffic,proto3" json:"traffic,omitempty"`
+	// Who connects, in words, and at which node that is decided, if from was asked for.
+	From      string `protobuf:"bytes,7,opt,name=from,proto3" json:"from,omitempty"`
+	DecidedAt string `protobuf:"bytes,8,opt,name=decided_at,json=decidedAt,proto3" json:"decided_at,omitempty"`
+	// The Service ("namespace/name"), which to may have found.
+	Service       string `protobuf:"bytes,9,opt,name=service,proto3" json:"service,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -850,6 +877,27 @@ func (x *ExplainServiceResponse) GetTraffic() []*Traffic {
 		return x.Traffic
 	}
 	return nil
+}
+
+func (x *ExplainServiceResponse) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *ExplainServiceResponse) GetDecidedAt() string {
+	if x != nil {
+		return x.DecidedAt
+	}
+	return ""
+}
+
+func (x *ExplainServiceResponse) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
 }
 
 // Traffic is what becomes of new connections from one kind of source to one
@@ -1462,10 +1510,12 @@ const file_portolan_introspection_v1_introspection_proto_rawDesc = "" +
 	"\bprotocol\x18\x02 \x01(\x0e2\x1f.portolan.discovery.v1.ProtocolR\bprotocol\x12\x1c\n" +
 	"\tfrontends\x18\x03 \x03(\tR\tfrontends\x12+\n" +
 	"\x11cluster_endpoints\x18\x04 \x03(\tR\x10clusterEndpoints\x12'\n" +
-	"\x0flocal_endpoints\x18\x05 \x03(\tR\x0elocalEndpoints\"E\n" +
+	"\x0flocal_endpoints\x18\x05 \x03(\tR\x0elocalEndpoints\"i\n" +
 	"\x15ExplainServiceRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
-	"\aservice\x18\x02 \x01(\tR\aservice\"\xcd\x02\n" +
+	"\aservice\x18\x02 \x01(\tR\aservice\x12\x12\n" +
+	"\x04from\x18\x03 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x04 \x01(\tR\x02to\"\x9a\x03\n" +
 	"\x16ExplainServiceResponse\x12\x1c\n" +
 	"\tdecisions\x18\x01 \x03(\tR\tdecisions\x12:\n" +
 	"\x04view\x18\x02 \x01(\v2&.portolan.introspection.v1.ServiceViewR\x04view\x12D\n" +
@@ -1474,7 +1524,11 @@ const file_portolan_introspection_v1_introspection_proto_rawDesc = "" +
 	"candidates\x129\n" +
 	"\x04node\x18\x04 \x01(\v2%.portolan.introspection.v1.NodeStatusR\x04node\x12\x1a\n" +
 	"\brevision\x18\x05 \x01(\x04R\brevision\x12<\n" +
-	"\atraffic\x18\x06 \x03(\v2\".portolan.introspection.v1.TrafficR\atraffic\"\xbc\x01\n" +
+	"\atraffic\x18\x06 \x03(\v2\".portolan.introspection.v1.TrafficR\atraffic\x12\x12\n" +
+	"\x04from\x18\a \x01(\tR\x04from\x12\x1d\n" +
+	"\n" +
+	"decided_at\x18\b \x01(\tR\tdecidedAt\x12\x18\n" +
+	"\aservice\x18\t \x01(\tR\aservice\"\xbc\x01\n" +
 	"\aTraffic\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12\x18\n" +

@@ -2,7 +2,9 @@
 package explain
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -17,10 +19,12 @@ import (
 )
 
 type options struct {
-	server ask.Flags
-	format output.Format
-	node   string
-	now    func() time.Time
+	server   ask.Flags
+	format   output.Format
+	node     string
+	from, to string
+	kernel   bool
+	now      func() time.Time
 }
 
 // Command returns the command.
@@ -29,26 +33,32 @@ func Command() *cobra.Command { return command(time.Now) }
 func command(now func() time.Time) *cobra.Command {
 	o := options{now: now}
 	command := &cobra.Command{
-		Use:   "explain [NAMESPACE/]NAME --node NODE",
-		Short: "Tell why a node sees a Service as it does",
+		Use:   "explain [NAMESPACE/]NAME --node NODE | --from WHO --to SERVICE:PORT",
+		Short: "Tell why a node sees a Service as it does, or what becomes of a connection",
 		Long: `Tell why a node sees a Service as it does: what was decided, what becomes of new
 connections by who makes them, which endpoints are in or out and why, and whether
 the node's kernel has it yet. A name without a namespace is one in "default".
 
 TRAFFIC is computed from the rules of Services alone, apart from what the node is
 sent. SOURCE-SEEN is whose address the endpoint sees: the client's, or the node's,
-or the node's only where a client is its own endpoint (hairpin).`,
-		Example: "  portolan explain demo/web --node node-a",
-		Args: func(_ *cobra.Command, arguments []string) error {
-			if len(arguments) != 1 {
-				return fmt.Errorf("expected the name of one Service, NAMESPACE/NAME, and got %d arguments", len(arguments))
-			}
-			return nil
-		},
-		RunE: func(command *cobra.Command, arguments []string) error { return o.run(command, arguments[0]) },
+or the node's only where a client is its own endpoint (hairpin).
+
+--from and --to ask about one connection. WHO is a pod that is an endpoint
+(NAMESPACE/NAME), a node (NAME), or an address: of a pod, a node or outside. It is
+decided about at the home of the pod or node, else at --node. --to is a Service and a
+port's number or name, or the address and port of a frontend. --kernel asks the node too
+whether its kernel has what is decided, as portolan diff does.`,
+		Example: `  portolan explain demo/web --node node-a
+  portolan explain --from demo/client-0 --to demo/web:80
+  portolan explain --from 203.0.113.7 --to 192.0.2.1:30080 --kernel`,
+		Args: o.check,
+		RunE: o.run,
 	}
-	command.Flags().StringVar(&o.node, "node", "", "the node (required)")
-	_ = command.MarkFlagRequired("node")
+	flags := command.Flags()
+	flags.StringVar(&o.node, "node", "", "the node that decides; with --from, where connections from outside come in")
+	flags.StringVar(&o.from, "from", "", "who connects: NAMESPACE/POD, a node's name or an address")
+	flags.StringVar(&o.to, "to", "", "to what: [NAMESPACE/]SERVICE:PORT or ADDRESS:PORT")
+	flags.BoolVar(&o.kernel, "kernel", false, "ask the node whether its kernel has it")
 	_ = command.RegisterFlagCompletionFunc("node", o.server.CompleteNodes)
 	command.ValidArgsFunction = o.server.CompleteServices
 	o.server.Register(command.Flags())
@@ -56,17 +66,58 @@ or the node's only where a client is its own endpoint (hairpin).`,
 	return command
 }
 
-func (o *options) run(command *cobra.Command, service string) error {
+// check says what of the command line is missing, or too much.
+func (o *options) check(_ *cobra.Command, arguments []string) error {
+	switch {
+	case o.to == "" && len(arguments) != 1:
+		return fmt.Errorf("expected the name of one Service, NAMESPACE/NAME, or --to, and got %d arguments", len(arguments))
+	case o.to != "" && len(arguments) > 0:
+		return fmt.Errorf("expected no argument beside --to, and got %q", arguments)
+	case o.node == "" && o.from == "":
+		return errors.New("expected --node, or --from")
+	default:
+		return nil
+	}
+}
+
+func (o *options) run(command *cobra.Command, arguments []string) error {
+	request := &introspectionv1.ExplainServiceRequest{Node: o.node, From: o.from, To: o.to}
+	if len(arguments) > 0 {
+		request.Service = arguments[0]
+	}
 	response, err := ask.With(command.Context(), &o.server, func(ctx context.Context, client *ask.Client) (*introspectionv1.ExplainServiceResponse, error) {
-		return client.ExplainService(ctx, &introspectionv1.ExplainServiceRequest{Node: o.node, Service: service})
+		return client.ExplainService(ctx, request)
 	})
 	if err != nil {
 		return err
 	}
-	return o.format.Print(command.OutOrStdout(), response, func(w io.Writer) error { return o.write(w, response) })
+	out := command.OutOrStdout()
+	show := func() error {
+		return o.format.Print(out, response, func(w io.Writer) error { return o.write(w, response) })
+	}
+	if !o.kernel {
+		return show()
+	}
+	compared, err := o.compare(command.Context(), response.GetDecidedAt())
+	if err != nil {
+		return err
+	}
+	if o.format != output.Table {
+		err = o.both(out, response, compared)
+		out = io.Discard
+	} else {
+		err = show()
+	}
+	if err != nil {
+		return err
+	}
+	return judge(out, response, compared.GetComparison())
 }
 
 func (o *options) write(w io.Writer, response *introspectionv1.ExplainServiceResponse) error {
+	if response.GetFrom() != "" {
+		fmt.Fprintf(w, "CONNECTION\n  %s, to %s; decided at node %s\n\n", response.GetFrom(), response.GetService(), response.GetDecidedAt())
+	}
 	fmt.Fprintln(w, "DECISIONS")
 	for _, decision := range response.GetDecisions() {
 		fmt.Fprintf(w, "  %s\n", decision)
@@ -126,12 +177,12 @@ func use(c *introspectionv1.Candidate) string {
 func (o *options) standing(response *introspectionv1.ExplainServiceResponse) string {
 	node, current := response.GetNode(), response.GetRevision()
 	if node == nil {
-		return fmt.Sprintf("%s has never connected to this control plane.", o.node)
+		return fmt.Sprintf("%s has never connected to this control plane.", cmp.Or(response.GetDecidedAt(), o.node))
 	}
 	if node.GetAckedAt() == nil {
-		return fmt.Sprintf("%s is %s and has not applied anything yet; the current revision is %d.", o.node, output.State(node.GetState()), current)
+		return fmt.Sprintf("%s is %s and has not applied anything yet; the current revision is %d.", node.GetNode(), output.State(node.GetState()), current)
 	}
-	line := fmt.Sprintf("%s is %s: it has applied revision %d of %d, %s ago, in %s.", o.node, output.State(node.GetState()),
+	line := fmt.Sprintf("%s is %s: it has applied revision %d of %d, %s ago, in %s.", node.GetNode(), output.State(node.GetState()),
 		node.GetAckedRevision(), current, output.Age(o.now().Sub(node.GetAckedAt().AsTime())), output.Took(node.GetApplyDuration().AsDuration()))
 	if trouble := output.Trouble(node); trouble != "" {
 		line += "\n  Its last error: " + trouble

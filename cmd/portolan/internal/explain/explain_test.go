@@ -92,8 +92,10 @@ func TestExplainOfWhatIsNotThereYet(t *testing.T) {
 
 func TestArgumentsThatAreMissing(t *testing.T) {
 	for want, arguments := range map[string][]string{
-		"expected the name of one Service": {"--node", "node-a"},
-		`"node" not set`:                   {"demo/web"},
+		"expected the name of one Service, NAMESPACE/NAME, or --to, and got 0 arguments": {"--node", "node-a"},
+		"expected --node, or --from":                                         {"demo/web"},
+		`expected no argument beside --to, and got ["demo/web"]`:             {"demo/web", "--to", "demo/web:80", "--node", "node-a"},
+		"expected the name of one Service, NAMESPACE/NAME, or --to, and got": {"--from", "node-a"},
 	} {
 		if _, _, err := asktest.Run(t, Command(), arguments...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: got %v, want %q", arguments, err, want)
