@@ -18,6 +18,7 @@ help: ## list the targets
 # grpcnotrace leaves out golang.org/x/net/trace with its HTML templates: 3 MB of every process's memory.
 build: ## build the three programs into bin/
 	CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+	ln -sf portolan bin/kubectl-portolan
 
 demo: build ## a three-node cluster in network namespaces, with traffic (rootless, under a minute)
 	bin/portolan demo

@@ -9,4 +9,4 @@ import (
 	"github.com/portolan-net/portolan/cmd/portolan/internal/root"
 )
 
-func main() { os.Exit(program.Run(root.Command())) }
+func main() { os.Exit(program.Run(root.Command(os.Args[0]))) }

@@ -1,5 +1,5 @@
 // Package output prints answers the way kubectl does: as a table for people, or as
-// JSON or YAML for programs.
+// JSON or YAML, or what a template makes of it, for programs.
 package output
 
 import (
@@ -38,6 +38,7 @@ func (f *Format) Register(command *cobra.Command, more ...Format) {
 	for _, format := range choice.from {
 		completions = append(completions, string(format))
 	}
+	completions = append(completions, jsonPath)
 	_ = command.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(completions, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -60,6 +61,11 @@ func (c *choice) Type() string { return "format" }
 
 // Set implements pflag.Value.
 func (c *choice) Set(text string) error {
+	if template, ok := strings.CutPrefix(text, jsonPath); ok {
+		_, err := parseTemplate(template)
+		*c.Format = Format(text)
+		return err
+	}
 	if !slices.Contains(c.from, Format(text)) {
 		return fmt.Errorf("expected %s", c.names())
 	}
@@ -67,20 +73,13 @@ func (c *choice) Set(text string) error {
 	return nil
 }
 
-// names lists the formats: "table, json or yaml".
+// names lists the formats: "table, json, yaml or jsonpath=TEMPLATE".
 func (c *choice) names() string {
-	var names strings.Builder
-	for i, format := range c.from {
-		switch i {
-		case 0:
-		case len(c.from) - 1:
-			names.WriteString(" or ")
-		default:
-			names.WriteString(", ")
-		}
-		names.WriteString(string(format))
+	var names []string
+	for _, format := range c.from {
+		names = append(names, string(format))
 	}
-	return names.String()
+	return strings.Join(names, ", ") + " or " + jsonPath + "TEMPLATE"
 }
 
 // Print writes the message as JSON or YAML, or as the table that is given.
@@ -95,8 +94,11 @@ func (f *Format) Print(w io.Writer, message proto.Message, table func(io.Writer)
 	return f.PrintJSON(w, text)
 }
 
-// PrintJSON writes JSON as JSON or YAML.
+// PrintJSON writes JSON as JSON or YAML, or what a template makes of it.
 func (f *Format) PrintJSON(w io.Writer, text []byte) error {
+	if template, ok := f.template(); ok {
+		return execute(w, template, text)
+	}
 	text, err := layOut(text)
 	if err != nil {
 		return err

@@ -74,8 +74,8 @@ func TestACommandTakesTheFormatsThatItHas(t *testing.T) {
 		set  string
 		want string
 	}{
-		{nil, "yaml", ""}, {nil, "wide", "expected table, json or yaml"},
-		{[]Format{Wide}, "wide", ""}, {[]Format{Wide}, "xml", "expected table, json, yaml or wide"},
+		{nil, "yaml", ""}, {nil, "wide", "expected table, json, yaml or jsonpath=TEMPLATE"},
+		{[]Format{Wide}, "wide", ""}, {[]Format{Wide}, "xml", "expected table, json, yaml, wide or jsonpath=TEMPLATE"},
 	} {
 		var format Format
 		command := &cobra.Command{Use: "x", Run: func(*cobra.Command, []string) {}}
@@ -84,5 +84,32 @@ func TestACommandTakesTheFormatsThatItHas(t *testing.T) {
 		if test.want == "" && (err != nil || string(format) != test.set) || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want) || format != Table) {
 			t.Errorf("-o %s: %v, format %s; want %q", test.set, err, format, test.want)
 		}
+	}
+}
+
+func TestTemplates(t *testing.T) {
+	message := &introspectionv1.ListNodesResponse{Revision: 7, Nodes: []*introspectionv1.NodeStatus{{Node: "a", Zone: "z"}, {Node: "b"}}}
+	for template, want := range map[string]string{
+		"{.nodes[*].node}": "a b\n", ".revision": "7\n", "nodes[0].zone": "z\n", "{.nowhere}": "\n",
+		`{range .nodes[*]}{.node}={.zone}{"\n"}{end}`: "a=z\nb=\n\n",
+		`{.nodes[?(@.zone=="z")].node}`:               "a\n",
+	} {
+		var format Format
+		command := &cobra.Command{}
+		format.Register(command)
+		if err := command.Flags().Set("output", "jsonpath="+template); err != nil {
+			t.Errorf("%s: %v", template, err)
+			continue
+		}
+		var out bytes.Buffer
+		if err := format.Print(&out, message, nil); err != nil || out.String() != want {
+			t.Errorf("%s: %q, error %v; want %q", template, out.String(), err, want)
+		}
+	}
+	var format Format
+	command := &cobra.Command{}
+	format.Register(command)
+	if err := command.Flags().Set("output", "jsonpath={.nodes[}"); err == nil || !strings.Contains(err.Error(), "expected a template such as jsonpath='{.nodes[*].node}'") {
+		t.Errorf("error %v", err)
 	}
 }

@@ -2,9 +2,13 @@
 package root
 
 import (
+	"path/filepath"
+
 	"github.com/spf13/cobra"
 
+	"github.com/portolan-net/portolan/cmd/internal/version"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/apply"
+	"github.com/portolan-net/portolan/cmd/portolan/internal/bundle"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/config"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/demo"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/diff"
@@ -12,11 +16,16 @@ import (
 	"github.com/portolan-net/portolan/cmd/portolan/internal/get"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/release"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/status"
+	"github.com/portolan-net/portolan/cmd/portolan/internal/top"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/wait"
 )
 
-// Command returns the command tree.
-func Command() *cobra.Command {
+// plugin is what kubectl finds as a plugin.
+const plugin = "kubectl-portolan"
+
+// Command returns the command tree of a program of a name: as a plugin it calls itself
+// "kubectl portolan".
+func Command(program string) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "portolan",
 		Short: "Kubernetes Service load balancing with one brain and many thin hands",
@@ -25,8 +34,14 @@ func Command() *cobra.Command {
   portolan status --wait
   portolan get nodes
   portolan explain demo/web --node node-a
+  portolan explain --from demo/client-0 --to demo/web:80
+  portolan diff
   portolan wait service/demo/web`,
 	}
-	command.AddCommand(apply.Command(), get.Command(), explain.Command(), diff.Command(), release.Command(), status.Command(), wait.Command(), config.Command(), demo.Command())
+	if filepath.Base(program) == plugin {
+		command.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl portolan"}
+	}
+	command.AddCommand(apply.Command(), get.Command(), explain.Command(), diff.Command(), release.Command(), status.Command(), top.Command(), wait.Command(),
+		bundle.Command(version.String()), config.Command(), demo.Command())
 	return command
 }

@@ -1,0 +1,37 @@
+package root
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+func TestAsAPluginItCallsItselfSo(t *testing.T) {
+	for program, want := range map[string]string{"/usr/bin/portolan": "portolan get nodes", "/usr/bin/kubectl-portolan": "kubectl portolan get nodes"} {
+		nodes, _, err := Command(program).Find([]string{"get", "nodes"})
+		if err != nil || nodes.CommandPath() != want {
+			t.Errorf("%s: %q, error %v; want %q", program, nodes.CommandPath(), err, want)
+		}
+	}
+}
+
+// TestEveryCommandSaysWhatItDoes: what help shows, whoever asks for it.
+func TestEveryCommandSaysWhatItDoes(t *testing.T) {
+	var check func(*cobra.Command)
+	check = func(c *cobra.Command) {
+		if c.Short == "" || strings.HasSuffix(c.Short, ".") {
+			t.Errorf("%s: %q is no line of help", c.CommandPath(), c.Short)
+		}
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			if f.Usage == "" {
+				t.Errorf("%s --%s says nothing", c.CommandPath(), f.Name)
+			}
+		})
+		for _, child := range c.Commands() {
+			check(child)
+		}
+	}
+	check(Command("portolan"))
+}
