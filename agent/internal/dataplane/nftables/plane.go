@@ -208,7 +208,7 @@ func (p *Plane) hasTable(name string) (bool, error) {
 func (p *Plane) Cleanup(context.Context) error {
 	p.known, p.loaded = false, nil
 	return p.transact("removing the nftables tables", func(tx *transaction) error {
-		for _, name := range []string{tableName, anchorName} {
+		for _, name := range []string{tableName, traceTable, anchorName} {
 			has, err := p.hasTable(name)
 			if err != nil {
 				return err

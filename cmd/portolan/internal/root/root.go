@@ -17,6 +17,7 @@ import (
 	"github.com/portolan-net/portolan/cmd/portolan/internal/release"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/status"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/top"
+	"github.com/portolan-net/portolan/cmd/portolan/internal/trace"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/wait"
 )
 
@@ -41,7 +42,7 @@ func Command(program string) *cobra.Command {
 	if filepath.Base(program) == plugin {
 		command.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl portolan"}
 	}
-	command.AddCommand(apply.Command(), get.Command(), explain.Command(), diff.Command(), release.Command(), status.Command(), top.Command(), wait.Command(),
+	command.AddCommand(apply.Command(), get.Command(), explain.Command(), diff.Command(), release.Command(), status.Command(), top.Command(), trace.Command(), wait.Command(),
 		bundle.Command(version.String()), config.Command(), demo.Command())
 	return command
 }
