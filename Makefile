@@ -10,7 +10,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -X github.com/portolan-net/portolan/cmd/internal/version.release=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test unit simulation stress peer e2e deploy-test manifests image ipvs conformance lint generate verify bench fuzz clean prerequisites
+.PHONY: help build demo test unit simulation stress peer e2e deploy-test docs-test manifests image ipvs conformance lint generate verify bench fuzz clean prerequisites
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ build: ## build the three programs into bin/
 demo: build ## a three-node cluster in network namespaces, with traffic (rootless, under a minute)
 	bin/portolan demo
 
-test: prerequisites unit simulation peer e2e deploy-test ipvs ## all tests: unit, property, simulation, kernel, demo, kube-proxy as peer, a real API server, the chart, and IPVS
+test: prerequisites unit simulation peer e2e deploy-test docs-test ipvs ## all tests: unit, property, simulation, kernel, demo, kube-proxy as peer, a real API server, the chart, the pages, and IPVS
 
 prerequisites:
 	@test/prerequisites
@@ -49,6 +49,9 @@ e2e: ## tests against a real kube-apiserver and etcd, built from their Go module
 
 deploy-test: ## the Helm chart's manifests, the alerts and the dashboards
 	cd test/deploy && go vet ./... && go test -count=1 ./...
+
+docs-test: ## the commands that pages of documentation show, run as a reader would
+	cd test/docs && go vet ./... && go test -count=1 ./...
 
 manifests: ## deploy/manifests from the chart
 	cd test/deploy && UPDATE=1 go test -count=1 -run PlainManifests .
