@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/admin"
@@ -32,6 +33,7 @@ import (
 	"github.com/portolan-net/portolan/controlplane/internal/rollout"
 	"github.com/portolan-net/portolan/controlplane/internal/round"
 	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
+	"github.com/portolan-net/portolan/controlplane/internal/statemetrics"
 	"github.com/portolan-net/portolan/controlplane/internal/userauth"
 )
 
@@ -66,6 +68,9 @@ type Config struct {
 	APICredentials credentials.TransportCredentials
 	// Metrics is where Prometheus and probes ask; nil serves none.
 	Metrics net.Listener
+	// KubeStateMetrics exports what kube-state-metrics says of Services, too, Profiling
+	// serves profiles.
+	KubeStateMetrics, Profiling bool
 
 	// Instance tells this replica from others, in Events.
 	Instance string
@@ -80,7 +85,9 @@ const drainTime = 2 * time.Second
 // controlPlane is the parts, wired.
 type controlPlane struct {
 	Config
-	objects   *cluster.Store
+	objects *cluster.Store
+	// state is what kube-state-metrics would say; nil if that is not asked for.
+	state     *statemetrics.State
 	snapshots *snapshot.Store
 	discovery *discovery.Server
 	intro     *introspection.Server
@@ -164,10 +171,16 @@ func assemble(config Config) (*controlPlane, error) {
 		return nil, err
 	}
 	registry := nodes.NewRegistry(nodes.Config{Now: time.Now, Known: func(node string) bool { return c.objects.Node(node) != nil }})
+	var others []prometheus.Collector
+	if config.KubeStateMetrics {
+		c.state = statemetrics.New()
+		others = append(others, c.state)
+	}
 	c.metrics = metrics.New(metrics.Config{
 		Cluster: c.objects, Snapshots: c.snapshots, Nodes: registry, Version: config.Version,
 		Stats: func() discovery.Stats { return c.discovery.Stats() }, Events: c.eventStats,
 		Held: func() brake.State { return c.driver.Held() }, Unauthenticated: c.agents.refusedPeers,
+		Others: others, Profiling: config.Profiling,
 	})
 	c.discovery, err = discovery.New(discovery.Config{
 		Snapshots: c.snapshots, Nodes: registry, Logger: config.Logger.Named("discovery"),
@@ -201,6 +214,9 @@ func (c Config) admissionLimits() admission.Limits {
 // source feeds the cluster store until the context ends.
 func (c *controlPlane) source(ctx context.Context) error {
 	writer := admission.NewWriter(c.objects, c.Logger.Named("admission"), c.admissionLimits())
+	if c.state != nil {
+		writer.Observe(c.state)
+	}
 	if c.Manifests == "" {
 		return kube.Run(ctx, kube.Config{Kubeconfig: c.Kubeconfig, ClusterID: c.ClusterID, Logger: c.Logger.Named("kube"), Writer: writer})
 	}

@@ -36,6 +36,8 @@ type options struct {
 	listen       string
 	admin        string
 	metrics      string
+	stateMetrics bool
+	profiling    bool
 }
 
 // New returns the command.
@@ -74,6 +76,8 @@ their rules while no control plane runs.`,
 	flags.StringVar(&o.listen, "listen", "0.0.0.0:9440", "where agents connect")
 	flags.StringVar(&o.admin, "admin-listen", "127.0.0.1:9441", "where portolan and grpcurl ask (loopback host:port, or unix:PATH); empty means nowhere")
 	flags.StringVar(&o.metrics, "metrics-listen", "127.0.0.1:9442", "where to serve /metrics, /healthz and /readyz; empty means nowhere")
+	flags.BoolVar(&o.stateMetrics, "kube-state-metrics", false, "export kube_service_* and kube_endpoint_address_* at /metrics too, for clusters without kube-state-metrics")
+	flags.BoolVar(&o.profiling, "profiling", false, "serve /debug/pprof at --metrics-listen too")
 	flags.StringVar(&o.agentAuth, "agent-auth", "", "how agents show which node they are on: token (of a pod's ServiceAccount), certificate (that names the node), or none (default: certificate with --tls-ca-file, else token with --tls-cert-file, else none)")
 	flags.StringVar(&o.identity.AgentAudience, "agent-audience", controlplane.DefaultAgentAudience, "audience of agents' tokens")
 	flags.StringVar(&o.identity.AgentServiceAccount, "agent-service-account", controlplane.DefaultAgentServiceAccount, "ServiceAccount of agents, NAMESPACE/NAME")
@@ -92,6 +96,7 @@ func (o *options) run(ctx context.Context) error {
 	config := controlplane.Config{
 		Manifests: o.manifests, Kubeconfig: o.kubeconfig, ClusterID: o.cluster, ProxyConfig: o.config, BrakeConfig: o.brake, MaxStreams: o.maxStreams,
 		MaxServicePorts: o.maxPorts, MaxServiceEndpoints: o.maxEndpoints,
+		KubeStateMetrics: o.stateMetrics, Profiling: o.profiling,
 		Instance: hostname(), Version: version.String(), Logger: logger, Rand: rand.Reader,
 	}
 	if config.Agents, err = listen(ctx, "--listen", o.listen); err != nil {

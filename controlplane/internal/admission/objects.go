@@ -14,6 +14,9 @@ import (
 
 // SetService adds or replaces a Service.
 func (b *Batch) SetService(in *corev1.Service) {
+	for _, o := range b.w.observers {
+		o.ServiceSet(in)
+	}
 	key := model.Key{Namespace: in.Namespace, Name: in.Name}
 	value, problems, err := objects.Service(in)
 	if err == nil {
@@ -38,6 +41,9 @@ func (b *Batch) SetService(in *corev1.Service) {
 
 // DeleteService removes a Service if it is there.
 func (b *Batch) DeleteService(key model.Key) {
+	for _, o := range b.w.observers {
+		o.ServiceDeleted(key)
+	}
 	if s := b.w.services[key]; s != nil {
 		b.markService(s)
 		s.problems = nil
@@ -89,6 +95,9 @@ func sameClaims(a, b *model.Service) bool {
 
 // SetEndpointSlice adds or replaces an EndpointSlice.
 func (b *Batch) SetEndpointSlice(in *discoveryv1.EndpointSlice) {
+	for _, o := range b.w.observers {
+		o.SliceSet(in)
+	}
 	key := model.Key{Namespace: in.Namespace, Name: in.Name}
 	value, problems, err := objects.Slice(in)
 	s := b.w.slices[key]
@@ -110,6 +119,9 @@ func (b *Batch) SetEndpointSlice(in *discoveryv1.EndpointSlice) {
 
 // DeleteEndpointSlice removes an EndpointSlice if it is there.
 func (b *Batch) DeleteEndpointSlice(key model.Key) {
+	for _, o := range b.w.observers {
+		o.SliceDeleted(key)
+	}
 	if s := b.w.slices[key]; s != nil {
 		b.markSlice(s)
 		s.problems = nil

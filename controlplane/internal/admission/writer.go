@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/hashicorp/go-hclog"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/portolan-net/portolan/controlplane/internal/cluster"
 	"github.com/portolan-net/portolan/controlplane/internal/model"
@@ -24,6 +26,15 @@ type Writer struct {
 	outside   index[*service]
 	endpoints index[*slice]
 	limits    Limits
+	observers []Observer
+}
+
+// Observer is told of a source's objects as they are, in force or not.
+type Observer interface {
+	ServiceSet(*corev1.Service)
+	ServiceDeleted(model.Key)
+	SliceSet(*discoveryv1.EndpointSlice)
+	SliceDeleted(model.Key)
 }
 
 // Limits bounds what one object may cost every node. The API server lets through
@@ -62,6 +73,9 @@ func NewWriter(store *cluster.Store, log hclog.Logger, limits Limits) *Writer {
 		endpoints: newIndex[*slice](),
 	}
 }
+
+// Observe has an observer told of what comes after it.
+func (w *Writer) Observe(o Observer) { w.observers = append(w.observers, o) }
 
 // Update lets fn change several objects as one. Nobody sees a part of it.
 func (w *Writer) Update(fn func(*Batch)) {

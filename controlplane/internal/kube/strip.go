@@ -49,7 +49,7 @@ func stripEndpoint(e *discoveryv1.Endpoint) {
 // annotations that are read.
 func stripMeta(m metav1.ObjectMeta, labels ...string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
-		Namespace: m.Namespace, Name: m.Name,
+		Namespace: m.Namespace, Name: m.Name, UID: m.UID,
 		ResourceVersion: m.ResourceVersion, CreationTimestamp: m.CreationTimestamp,
 		Labels:      keep(m.Labels, labels...),
 		Annotations: keep(m.Annotations, objects.AnnotationScheduler, objects.AnnotationWeights, objects.AnnotationTriggered),

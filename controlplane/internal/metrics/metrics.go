@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"strings"
 	"time"
 
@@ -41,6 +42,10 @@ type Config struct {
 	// Unauthenticated counts peers that were not let in; it is asked at each scrape.
 	Unauthenticated func() uint64
 	Version         string
+	// Others are collectors beside ours.
+	Others []prometheus.Collector
+	// Profiling serves /debug/pprof too.
+	Profiling bool
 }
 
 // Metrics is the control plane's metrics registry. It is safe for concurrent use.
@@ -78,6 +83,7 @@ func New(cfg Config) *Metrics {
 	}
 	m.registry.MustRegister(m.compile, m.convergence, m.apply, m.nacks, m.reloads, build, &now{cfg},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(cfg.Others...)
 	return m
 }
 
@@ -227,10 +233,17 @@ func troubled(problems []model.Problem) map[model.Reason]int {
 	return counts
 }
 
-// Handler serves /metrics, /healthz and /readyz.
+// Handler serves /metrics, /healthz and /readyz, and profiles if they are asked for.
 func (m *Metrics) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	if m.cfg.Profiling {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if m.cfg.Snapshots.Current() == nil {
