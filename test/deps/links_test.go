@@ -70,3 +70,40 @@ func TestEveryLinkLeadsSomewhere(t *testing.T) {
 		t.Errorf("%d links found: is the pattern right?", links)
 	}
 }
+
+// TestEveryReasonIsExplained: those of Events and of what nodes warn of are headings of their
+// page.
+func TestEveryReasonIsExplained(t *testing.T) {
+	page, err := os.ReadFile("../../docs/reference/events.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	explained := anchors(string(page))
+	reason := regexp.MustCompile(`(?m)\b(?:Reason:|reason\w+\s*=)\s*"([A-Z][A-Za-z]+)"`)
+	const fewest = 8
+	found := 0
+	for _, pattern := range []string{"../../agent/internal/*/*.go", "../../agent/internal/*/*/*.go", "../../controlplane/internal/events/*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			for _, match := range reason.FindAllStringSubmatch(string(text), -1) {
+				found++
+				if !explained[strings.ToLower(match[1])] {
+					t.Errorf("%s: nobody explains %s", file, match[1])
+				}
+			}
+		}
+	}
+	if found < fewest {
+		t.Errorf("found %d reasons, expected at least %d", found, fewest)
+	}
+}
