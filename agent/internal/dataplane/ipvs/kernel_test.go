@@ -12,7 +12,14 @@ func TestAKernelWithoutIPVSSaysSo(t *testing.T) {
 	if err == nil {
 		k.close()
 	}
-	if _, missing := os.Stat(loadedFile); (missing != nil) != errors.Is(err, errNoIPVS) {
+	_, missing := os.Stat(loadedFile)
+	if (missing != nil) != errors.Is(err, errNoIPVS) {
 		t.Errorf("%s: %v, opened with %v", loadedFile, missing, err)
+	}
+	if missing == nil {
+		return // The probe is for a namespace to throw away.
+	}
+	if _, err := ProbeSchedulers(); !errors.Is(err, errNoIPVS) {
+		t.Errorf("probed with %v", err)
 	}
 }

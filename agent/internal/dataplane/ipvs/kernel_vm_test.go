@@ -15,9 +15,6 @@ import (
 	"github.com/portolan-net/portolan/agent/internal/state"
 )
 
-// schedulers are all that the kernel has.
-var schedulers = []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh"}
-
 func open(t *testing.T) *moby {
 	t.Helper()
 	k, err := openKernel()
@@ -36,6 +33,18 @@ func open(t *testing.T) *moby {
 	return k
 }
 
+// TestTheProbeFindsWhatThisKernelHas: all schedulers, and nothing is left behind.
+func TestTheProbeFindsWhatThisKernelHas(t *testing.T) {
+	k := open(t)
+	missing, err := ProbeSchedulers()
+	if err != nil || len(missing) > 0 {
+		t.Errorf("missing %v, error %v", missing, err)
+	}
+	if servers, err := k.servers(false); err != nil || len(servers) > 0 {
+		t.Errorf("left behind %v, error %v", servers, err)
+	}
+}
+
 // do makes steps and returns what went wrong.
 func do(k kernel, steps ...step) error { return errors.Join(k.run(steps)...) }
 
@@ -48,7 +57,7 @@ func key(protocol state.Protocol, text string) ruleset.Key {
 // persistence.
 func TestWhatIsSetIsReadBack(t *testing.T) {
 	k := open(t)
-	for _, scheduler := range schedulers {
+	for _, scheduler := range Schedulers {
 		for _, protocol := range []state.Protocol{state.TCP, state.UDP, state.SCTP} {
 			for _, at := range []struct{ service, backend string }{{"198.51.100.1:80", "192.0.2.1:8080"}, {"[2001:db8::1]:80", "[2001:db8:1::1]:8080"}} {
 				for _, persistence := range []time.Duration{0, 3 * time.Hour} {
