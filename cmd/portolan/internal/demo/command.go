@@ -14,7 +14,7 @@ import (
 	"github.com/portolan-net/portolan/cmd/internal/agentcommand"
 	"github.com/portolan-net/portolan/cmd/internal/controlplanecommand"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/demo/report"
-	"github.com/portolan-net/portolan/cmd/portolan/internal/demo/sandbox"
+	"github.com/portolan-net/portolan/cmd/portolan/internal/sandbox"
 )
 
 type options struct {
@@ -53,6 +53,9 @@ func inside(name string, command *cobra.Command) *cobra.Command {
 	return command
 }
 
+// theDemo is what this program is called in advice.
+const theDemo = "the demo"
+
 func (o *options) run(command *cobra.Command) error {
 	if o.skipSteps && !o.keep {
 		return errors.New("--skip-steps without --keep: expected both, there would be nothing to see")
@@ -73,7 +76,7 @@ func (o *options) outside(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("making a directory for the demo: %w", err)
 	}
-	err = sandbox.Run(ctx, sandbox.Config{Arguments: os.Args[1:], Directory: directory, Out: os.Stdout, Err: os.Stderr})
+	err = sandbox.Run(ctx, sandbox.Config{What: theDemo, Arguments: os.Args[1:], Directory: directory, Out: os.Stdout, Err: os.Stderr})
 	switch {
 	case errors.Is(err, sandbox.ErrFailed):
 		return fmt.Errorf("not everything was as expected; logs and manifests are in %s", directory)

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/portolan-net/portolan/cmd/portolan/internal/demo/netlab"
-	"github.com/portolan-net/portolan/cmd/portolan/internal/demo/sandbox"
+	"github.com/portolan-net/portolan/cmd/portolan/internal/sandbox"
 )
 
 // keep prints what to try and waits for Ctrl-C.

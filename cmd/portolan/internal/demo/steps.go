@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/portolan-net/portolan/cmd/portolan/internal/demo/report"
-	"github.com/portolan-net/portolan/cmd/portolan/internal/demo/sandbox"
+	"github.com/portolan-net/portolan/cmd/portolan/internal/sandbox"
 )
 
 // step shows one thing, verifies it, and returns a figure for the summary.
@@ -60,7 +60,7 @@ func (l *lab) steps(ctx context.Context, clusterOnly bool) bool {
 // cluster makes the namespaces and starts everything.
 func (l *lab) cluster(ctx context.Context) (string, error) {
 	if err := l.build(); err != nil {
-		return "", sandbox.Advise(err)
+		return "", sandbox.Advise(err, theDemo)
 	}
 	for _, p := range l.pods {
 		if err := p.start(); err != nil {

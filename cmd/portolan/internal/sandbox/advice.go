@@ -18,9 +18,10 @@ var obstacles = []struct{ name, off, on string }{
 }
 
 // Advise adds to an error what to do if it comes from a missing permission.
-func Advise(err error) error { return advise(err, "/proc/sys") }
+// What is the program, as in "run the demo with sudo".
+func Advise(err error, what string) error { return advise(err, what, "/proc/sys") }
 
-func advise(err error, sysctls string) error {
+func advise(err error, what, sysctls string) error {
 	if !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.EACCES) && !errors.Is(err, syscall.ENOSPC) {
 		return err
 	}
@@ -28,9 +29,9 @@ func advise(err error, sysctls string) error {
 		value, readErr := os.ReadFile(filepath.Join(sysctls, strings.ReplaceAll(o.name, ".", "/")))
 		if readErr == nil && strings.TrimSpace(string(value)) == o.off {
 			return fmt.Errorf("this system does not let users have network namespaces: %s is %s (%w)\n"+
-				"either run the demo with sudo, or allow it: sudo sysctl -w %s=%s", o.name, o.off, err, o.name, o.on)
+				"either run %s with sudo, or allow it: sudo sysctl -w %s=%s", o.name, o.off, err, what, o.name, o.on)
 		}
 	}
 	return fmt.Errorf("this system does not let users have network namespaces (%w)\n"+
-		"run the demo with sudo; in a container, also allow it namespaces (docker run --privileged)", err)
+		"run %s with sudo; in a container, also allow it namespaces (docker run --privileged)", err, what)
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // environment is set in the program that runs inside, to the directory it may use.
-const environment = "PORTOLAN_DEMO_DIRECTORY"
+const environment = "PORTOLAN_SANDBOX_DIRECTORY"
 
 // Directory returns the directory that the program inside may use; empty outside.
 func Directory() string { return os.Getenv(environment) }
@@ -27,18 +27,23 @@ var ErrFailed = errors.New("failed")
 
 // Config says what to run.
 type Config struct {
+	// What the program is called in advice: "the demo".
+	What string
 	// Arguments of this program, without its name.
 	Arguments []string
 	Directory string
 	Out, Err  io.Writer
+	// AsRoot has no user namespace where this process needs none: in one, the kernel may
+	// let a program do less.
+	AsRoot bool
 }
 
 // Run runs this program inside and waits for it. When the context ends it is asked
 // to end, and it is killed if this process is.
 func Run(ctx context.Context, config Config) error {
-	err := run(ctx, config, true)
-	if refused := refusal(err); refused != nil && os.Getuid() == 0 {
-		err = run(ctx, config, false)
+	err := run(ctx, config, !config.AsRoot)
+	if refused := refusal(err); refused != nil && (os.Getuid() == 0 || config.AsRoot) {
+		err = run(ctx, config, config.AsRoot)
 	}
 	var exit *exec.ExitError
 	switch {
@@ -49,7 +54,7 @@ func Run(ctx context.Context, config Config) error {
 	case errors.As(err, &exit):
 		return ErrFailed
 	default:
-		return Advise(err)
+		return Advise(err, config.What)
 	}
 }
 

@@ -31,6 +31,10 @@ func TestTheProgramInsideIsRoot(t *testing.T) {
 	if out.String() != "uid 0 in /d\n" {
 		t.Error(out.String())
 	}
+	out.Reset()
+	if err := Run(t.Context(), Config{Arguments: []string{"x"}, Directory: "/e", Out: &out, Err: os.Stderr, AsRoot: true}); err != nil || out.String() != "uid 0 in /e\n" {
+		t.Error(out.String(), err)
+	}
 }
 
 func TestAFailureInsideIsAFailure(t *testing.T) {
@@ -50,17 +54,17 @@ func TestAdviceNamesTheSetting(t *testing.T) {
 		if err := os.WriteFile(file, []byte(o.off+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		got := advise(fmt.Errorf("fork/exec: %w", syscall.EPERM), dir).Error()
-		for _, want := range []string{o.name + " is " + o.off, "sudo sysctl -w " + o.name + "=" + o.on, "with sudo"} {
+		got := advise(fmt.Errorf("fork/exec: %w", syscall.EPERM), "it", dir).Error()
+		for _, want := range []string{o.name + " is " + o.off, "sudo sysctl -w " + o.name + "=" + o.on, "run it with sudo"} {
 			if !strings.Contains(got, want) {
 				t.Errorf("%q is not in %q", want, got)
 			}
 		}
 	}
-	if got := advise(syscall.EPERM, t.TempDir()).Error(); !strings.Contains(got, "sudo") {
+	if got := advise(syscall.EPERM, "it", t.TempDir()).Error(); !strings.Contains(got, "sudo") {
 		t.Error(got)
 	}
-	if got := advise(syscall.ENOENT, t.TempDir()); !errors.Is(got, syscall.ENOENT) || strings.Contains(got.Error(), "sudo") {
+	if got := advise(syscall.ENOENT, "it", t.TempDir()); !errors.Is(got, syscall.ENOENT) || strings.Contains(got.Error(), "sudo") {
 		t.Error(got)
 	}
 }
