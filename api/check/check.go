@@ -6,6 +6,7 @@ package check
 import (
 	"context"
 	"fmt"
+	"strings"
 )
 
 // Outcome is how a check ended.
@@ -103,6 +104,12 @@ type Check struct {
 	Definition
 	// Look looks, and returns by the context's end.
 	Look func(context.Context) Finding
+}
+
+// New returns a check, whose group is the first word of its ID.
+func New(scope Scope, when When, id, title string, look func(context.Context) Finding) Check {
+	group, _, _ := strings.Cut(id, "-")
+	return Check{Definition{ID: id, Scope: scope, Group: group, Title: title, When: when}, look}
 }
 
 // Result is a check with what it found.
