@@ -1,7 +1,6 @@
 package nodecheck
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/portolan-net/portolan/agent/internal/dataplane/ipvs"
@@ -79,29 +78,7 @@ func (n *node) kernelVersion() check.Finding {
 	if err != nil {
 		return check.Skipped("the kernel's version cannot be read: %v", err)
 	}
-	return judgeKernel(release)
-}
-
-// The kernels that are needed, for sets of ranges in concatenated keys, and tested.
-var (
-	neededKernel = [2]int{5, 6}
-	testedKernel = [2]int{6, 1}
-)
-
-func judgeKernel(release string) check.Finding {
-	var have [2]int
-	if _, err := fmt.Sscanf(release, "%d.%d", &have[0], &have[1]); err != nil {
-		return check.Skipped("the kernel's version is %q: expected MAJOR.MINOR", release)
-	}
-	before := func(other [2]int) bool { return have[0] < other[0] || have[0] == other[0] && have[1] < other[1] }
-	switch {
-	case before(neededKernel):
-		return check.Failed("the kernel is Linux %s: expected %d.%d or later", release, neededKernel[0], neededKernel[1]).Do("Upgrade the node's system.")
-	case before(testedKernel):
-		return check.Warned("the kernel is Linux %s: Portolan was tested on %d.%d and later", release, testedKernel[0], testedKernel[1]).Do("Go by what the probes of this kernel say, or upgrade the node's system.")
-	default:
-		return check.Passed("the kernel is Linux %s", release)
-	}
+	return check.Kernel(release)
 }
 
 func (n *node) ipv6() check.Finding {

@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 )
 
 // Where kubeadm puts kube-proxy's configuration.
@@ -28,17 +26,9 @@ const askPatience = 15 * time.Second
 // ProxyConfiguration reads kube-proxy's configuration from a cluster. An empty path means
 // the kubeconfig that kubectl would use.
 func ProxyConfiguration(ctx context.Context, kubeconfig string) ([]byte, error) {
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = kubeconfig
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{}).ClientConfig()
+	client, err := personsClient(kubeconfig)
 	if err != nil {
-		return nil, fmt.Errorf("kubeconfig %s: expected a readable kubeconfig file with a current context: %w", strings.Join(rules.GetLoadingPrecedence(), ", "), err)
-	}
-	config.UserAgent = "portolan"
-	config.Timeout = askPatience
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return nil, fmt.Errorf("kubeconfig %s: expected settings for a client: %w", kubeconfig, err)
+		return nil, err
 	}
 	return proxyConfiguration(ctx, client)
 }
