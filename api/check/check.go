@@ -121,3 +121,12 @@ type Result struct {
 	// Seconds is how long it took.
 	Seconds float64 `json:"seconds"`
 }
+
+// Few joins the first of a list.
+func Few(list []string) string {
+	const shown = 6
+	if len(list) <= shown {
+		return strings.Join(list, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(list[:shown], ", "), len(list)-shown)
+}

@@ -134,7 +134,7 @@ func (n *node) leftovers() check.Finding {
 	if len(found) == 0 {
 		return check.Passed("there are none")
 	}
-	return check.Warned("the kernel has %s: the agent takes them over", few(found)).Do("If nothing of it is to stay, run portolan-agent cleanup.")
+	return check.Warned("the kernel has %s: the agent takes them over", check.Few(found)).Do("If nothing of it is to stay, run portolan-agent cleanup.")
 }
 
 // ours names those of our tables that are there.

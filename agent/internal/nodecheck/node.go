@@ -76,21 +76,12 @@ func judgeAddresses(list []netip.Addr, hasIPv6 bool) check.Finding {
 	case len(v4)+len(v6) == 0:
 		return check.Failed("the node has no address but loopback ones: expected one at least, for node ports").Do("Configure the node's network.")
 	case hasIPv6 && len(v4) > 0 && len(v6) == 0:
-		return check.Passed("the node has IPv4 addresses, %s, and of IPv6 link-local ones at most: node ports answer on IPv4", few(v4))
+		return check.Passed("the node has IPv4 addresses, %s, and of IPv6 link-local ones at most: node ports answer on IPv4", check.Few(v4))
 	case len(v4) == 0:
-		return check.Passed("the node has IPv6 addresses alone, %s: node ports answer on IPv6", few(v6))
+		return check.Passed("the node has IPv6 addresses alone, %s: node ports answer on IPv6", check.Few(v6))
 	default:
-		return check.Passed("the node has the addresses %s", few(append(v4, v6...)))
+		return check.Passed("the node has the addresses %s", check.Few(append(v4, v6...)))
 	}
-}
-
-// few joins the first of a list.
-func few(list []string) string {
-	const shown = 6
-	if len(list) <= shown {
-		return strings.Join(list, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(list[:shown], ", "), len(list)-shown)
 }
 
 func (n *node) memory() check.Finding {

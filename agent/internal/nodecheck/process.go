@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/portolan-net/portolan/api/check"
 )
 
 // process is a running program.
@@ -73,7 +75,7 @@ func (list processes) String() string {
 	for i, p := range list {
 		texts[i] = p.String()
 	}
-	return few(texts)
+	return check.Few(texts)
 }
 
 // listener returns the inode of the TCP socket that listens on a port; empty if none does.

@@ -104,11 +104,11 @@ func judgeRules(mode string, found []string, alive, before bool) check.Finding {
 	case len(found) == 0:
 		return check.Passed("there are none")
 	case alive:
-		return check.Warned("kube-proxy's mode %s has %s", mode, few(found)).Do("Take kube-proxy away once Portolan is installed, and run kube-proxy --cleanup.")
+		return check.Warned("kube-proxy's mode %s has %s", mode, check.Few(found)).Do("Take kube-proxy away once Portolan is installed, and run kube-proxy --cleanup.")
 	case before:
-		return check.Warned("kube-proxy's mode %s has %s, and no kube-proxy is seen that keeps them up to date", mode, few(found)).Do("If no kube-proxy is to come back, run kube-proxy --cleanup.")
+		return check.Warned("kube-proxy's mode %s has %s, and no kube-proxy is seen that keeps them up to date", mode, check.Few(found)).Do("If no kube-proxy is to come back, run kube-proxy --cleanup.")
 	default:
-		return check.Failed("kube-proxy's mode %s has left %s, and no kube-proxy is seen that keeps them up to date: they send connections to endpoints that go", mode, few(found)).Do("Run kube-proxy --cleanup on the node, from kube-proxy's image.")
+		return check.Failed("kube-proxy's mode %s has left %s, and no kube-proxy is seen that keeps them up to date: they send connections to endpoints that go", mode, check.Few(found)).Do("Run kube-proxy --cleanup on the node, from kube-proxy's image.")
 	}
 }
 

@@ -56,7 +56,7 @@ func (n *node) names(ctx context.Context) check.Finding {
 			return check.Failed("%s is not found: %s", server, oneLine(err)).Do("Give the agents addresses in place of names, or see what the node's /etc/resolv.conf says.")
 		}
 	}
-	return check.Passed("agents are given %s", few(n.Servers))
+	return check.Passed("agents are given %s", check.Few(n.Servers))
 }
 
 // each asks all servers at a time, and says how many there is something wrong with.
