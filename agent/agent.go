@@ -60,6 +60,12 @@ type Config struct {
 	Logger   hclog.Logger
 }
 
+// Where an agent that is not told otherwise keeps its checkpoint and serves its health.
+const (
+	DefaultCheckpoint    = "/var/lib/portolan/checkpoint"
+	DefaultHealthAddress = "0.0.0.0:10256"
+)
+
 // The limits of an agent that is not told otherwise. An element takes about a
 // hundred bytes of the kernel's memory.
 const (

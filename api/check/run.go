@@ -57,10 +57,10 @@ func Count(results []Result, outcome Outcome) (n int) {
 }
 
 // Once returns a function that has the value found out once, by whoever asks first, for all
-// who ask. The context and its limit are those of the whole run.
+// who ask. It is given a little less than their limit, so that they can say what went wrong.
 func Once[T any](ctx context.Context, limit time.Duration, find func(context.Context) (T, error)) func() (T, error) {
 	return sync.OnceValues(func() (T, error) {
-		ctx, cancel := context.WithTimeout(ctx, limit)
+		ctx, cancel := context.WithTimeout(ctx, limit-limit/10)
 		defer cancel()
 		return find(ctx)
 	})

@@ -76,8 +76,8 @@ to set the kernel's connection tracking up, and ends: for an init container.`,
 func (o *options) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.node, "node", "", "name of this Node (default: the host name in lower case)")
 	flags.StringSliceVar(&o.servers, "server", nil, "address of a control plane, host:port; may be repeated (required)")
-	flags.StringVar(&o.checkpoint, "checkpoint-file", "/var/lib/portolan/checkpoint", "where the state is kept over reboots; empty means nowhere")
-	flags.StringVar(&o.healthz, agent.HealthFlag, "0.0.0.0:10256", "where to serve /healthz and /livez; empty means nowhere")
+	flags.StringVar(&o.checkpoint, "checkpoint-file", agent.DefaultCheckpoint, "where the state is kept over reboots; empty means nowhere")
+	flags.StringVar(&o.healthz, agent.HealthFlag, agent.DefaultHealthAddress, "where to serve /healthz and /livez; empty means nowhere")
 	flags.StringVar(&o.metrics, agent.MetricsFlag, "127.0.0.1:10249", "where to serve /metrics, /proxyMode, /configz, /flagz and /statusz; empty means nowhere")
 	flags.IntVar(&o.maxService, "max-service-elements", agent.DefaultMaxServiceElements, "Services that need more map elements keep what they have; 0 means no limit")
 	flags.IntVar(&o.maxAll, "max-elements", agent.DefaultMaxElements, "how many map elements all Services may need; 0 means no limit")

@@ -14,8 +14,20 @@ import (
 	"github.com/portolan-net/portolan/cmd/internal/version"
 )
 
+// Failure is an error with an exit status of its own.
+type Failure struct {
+	Err    error
+	Status int
+}
+
+// Error returns the error's text.
+func (f *Failure) Error() string { return f.Err.Error() }
+
+// Unwrap returns the error.
+func (f *Failure) Unwrap() error { return f.Err }
+
 // Run runs the command with the process's arguments and returns the exit status:
-// 0, or after an error, which is printed, 1 or what the error's ExitStatus says. SIGINT and SIGTERM end its context.
+// 0, or 1 after an error, or what a Failure says; the error is printed. SIGINT and SIGTERM end its context.
 func Run(command *cobra.Command) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -30,15 +42,10 @@ func Run(command *cobra.Command) int {
 	ran, err := command.ExecuteContextC(ctx)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", ran.CommandPath(), err)
-		return statusOf(err)
+		if failure := (*Failure)(nil); errors.As(err, &failure) {
+			return failure.Status
+		}
+		return 1
 	}
 	return 0
-}
-
-func statusOf(err error) int {
-	var own interface{ ExitStatus() int }
-	if errors.As(err, &own) {
-		return own.ExitStatus()
-	}
-	return 1
 }

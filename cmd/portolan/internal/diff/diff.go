@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
+	"github.com/portolan-net/portolan/cmd/internal/program"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/ask"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/output"
 )
@@ -57,28 +58,19 @@ does where nodes could be asked, and some could not.`,
 	return command
 }
 
-// ended is an error with an exit status of its own.
-type ended struct {
-	error
-	status int
-}
-
-// ExitStatus tells the program how to end.
-func (e ended) ExitStatus() int { return e.status }
-
 func (o *options) run(command *cobra.Command, _ []string) error {
 	clients, done, err := o.server.ConnectAll()
 	if err != nil {
-		return ended{err, 2}
+		return &program.Failure{Err: err, Status: 2}
 	}
 	defer done()
 	names, err := o.names(command.Context(), clients)
 	if err != nil {
-		return ended{err, 2}
+		return &program.Failure{Err: err, Status: 2}
 	}
 	found := o.compare(command, clients, names)
 	if err := o.print(command.OutOrStdout(), found); err != nil {
-		return ended{err, 2}
+		return &program.Failure{Err: err, Status: 2}
 	}
 	return verdict(found)
 }
@@ -96,9 +88,9 @@ func verdict(found []result) error {
 	}
 	switch {
 	case different > 0:
-		return ended{fmt.Errorf("%d of %d nodes differ", different, len(found)), 1}
+		return &program.Failure{Err: fmt.Errorf("%d of %d nodes differ", different, len(found)), Status: 1}
 	case failed > 0:
-		return ended{fmt.Errorf("%d of %d nodes could not be compared", failed, len(found)), 2}
+		return &program.Failure{Err: fmt.Errorf("%d of %d nodes could not be compared", failed, len(found)), Status: 2}
 	default:
 		return nil
 	}

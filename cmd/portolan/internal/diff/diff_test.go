@@ -9,6 +9,7 @@ import (
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
+	"github.com/portolan-net/portolan/cmd/internal/program"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/ask/asktest"
 )
 
@@ -67,9 +68,12 @@ b      -       -         node "b" is not connected to this control plane
 			if diff := cmp.Diff(strings.TrimPrefix(test.want, "\n"), out); diff != "" {
 				t.Error(diff)
 			}
-			var status ended
-			if errors.As(err, &status); status.status != test.status {
-				t.Errorf("exit status %d (%v), want %d", status.status, err, test.status)
+			status := 0
+			if failure := (*program.Failure)(nil); errors.As(err, &failure) {
+				status = failure.Status
+			}
+			if status != test.status {
+				t.Errorf("exit status %d (%v), want %d", status, err, test.status)
 			}
 		})
 	}

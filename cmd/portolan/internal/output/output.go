@@ -27,6 +27,8 @@ const (
 	YAML  Format = "yaml"
 	// Wide is a table with more columns, of commands that have them.
 	Wide Format = "wide"
+	// JUnit is what systems for continuous integration read, of commands that check.
+	JUnit Format = "junit"
 )
 
 // Register adds -o to a command, with the formats that it has beside the usual ones.

@@ -2,6 +2,7 @@ package output
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
@@ -13,6 +14,15 @@ func State(state introspectionv1.SyncState) string {
 	word := strings.ToLower(strings.TrimPrefix(state.String(), "SYNC_STATE_"))
 	return strings.ToUpper(word[:1]) + word[1:]
 }
+
+// Ranks are the states from the best to the worst.
+var Ranks = []introspectionv1.SyncState{
+	introspectionv1.SyncState_SYNC_STATE_SYNCED, introspectionv1.SyncState_SYNC_STATE_PENDING, introspectionv1.SyncState_SYNC_STATE_CONNECTING,
+	introspectionv1.SyncState_SYNC_STATE_REJECTED, introspectionv1.SyncState_SYNC_STATE_DIVERGED, introspectionv1.SyncState_SYNC_STATE_DISCONNECTED,
+}
+
+// Rank returns how bad a state is: the best is 0.
+func Rank(state introspectionv1.SyncState) int { return slices.Index(Ranks, state) }
 
 // Mode returns the data plane that a node is told to use, empty if it is told nothing.
 func Mode(config *introspectionv1.NodeConfigStatus) string {

@@ -9,6 +9,7 @@ import (
 	"github.com/portolan-net/portolan/cmd/internal/version"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/apply"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/bundle"
+	"github.com/portolan-net/portolan/cmd/portolan/internal/check"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/config"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/demo"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/diff"
@@ -31,6 +32,7 @@ func Command(program string) *cobra.Command {
 		Use:   "portolan",
 		Short: "Kubernetes Service load balancing with one brain and many thin hands",
 		Example: `  portolan demo
+  portolan check --pre
   portolan apply -f cluster/ --node node-a
   portolan status --wait
   portolan get nodes
@@ -42,7 +44,7 @@ func Command(program string) *cobra.Command {
 	if filepath.Base(program) == plugin {
 		command.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl portolan"}
 	}
-	command.AddCommand(apply.Command(), get.Command(), explain.Command(), diff.Command(), release.Command(), status.Command(), top.Command(), trace.Command(), wait.Command(),
-		bundle.Command(version.String()), config.Command(), demo.Command())
+	command.AddCommand(apply.Command(), check.Command(), get.Command(), explain.Command(), diff.Command(), release.Command(), status.Command(), top.Command(),
+		trace.Command(), wait.Command(), bundle.Command(version.String()), config.Command(), demo.Command())
 	return command
 }

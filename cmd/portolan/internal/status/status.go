@@ -120,7 +120,7 @@ func (o *options) look(ctx context.Context, clients []*ask.Client) report {
 			if node.GetState() != introspectionv1.SyncState_SYNC_STATE_DISCONNECTED {
 				seen.nodes++
 			}
-			if known, ok := r.states[node.GetNode()]; !ok || rank(node.GetState()) < rank(known) {
+			if known, ok := r.states[node.GetNode()]; !ok || output.Rank(node.GetState()) < output.Rank(known) {
 				r.states[node.GetNode()] = node.GetState()
 			}
 		}
@@ -132,14 +132,6 @@ func (o *options) look(ctx context.Context, clients []*ask.Client) report {
 	}
 	return r
 }
-
-// ranks are the states from the best to the worst.
-var ranks = []introspectionv1.SyncState{
-	introspectionv1.SyncState_SYNC_STATE_SYNCED, introspectionv1.SyncState_SYNC_STATE_PENDING, introspectionv1.SyncState_SYNC_STATE_CONNECTING,
-	introspectionv1.SyncState_SYNC_STATE_REJECTED, introspectionv1.SyncState_SYNC_STATE_DIVERGED, introspectionv1.SyncState_SYNC_STATE_DISCONNECTED,
-}
-
-func rank(state introspectionv1.SyncState) int { return slices.Index(ranks, state) }
 
 func (r report) count(state introspectionv1.SyncState) (n int) {
 	for _, s := range r.states {
@@ -161,7 +153,7 @@ func (r report) nodes() string {
 		return "no nodes"
 	}
 	line := fmt.Sprintf("%d of %d are Synced", r.count(introspectionv1.SyncState_SYNC_STATE_SYNCED), len(r.states))
-	for _, state := range ranks[1:] {
+	for _, state := range output.Ranks[1:] {
 		var names []string
 		for name, s := range r.states {
 			if s == state {
