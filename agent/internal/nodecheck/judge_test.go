@@ -113,7 +113,7 @@ func TestTheCheckpointsDirectory(t *testing.T) {
 }
 
 func TestOtherProxiesAndAgents(t *testing.T) {
-	kubeProxy, agent, other := process{id: 7, name: "kube-proxy"}, process{id: 8, name: "portolan-agent"}, process{id: 9, name: "nginx"}
+	kubeProxy, agent, other := process{id: 7, name: "kube-proxy"}, process{id: 8, name: "portolan-agent", where: here}, process{id: 9, name: "nginx"}
 	says(t, "none", judgeKubeProxy(nil, false), check.Pass, "")
 	says(t, "migrating", judgeKubeProxy(processes{kubeProxy}, true), check.Warn, "kube-proxy (process 7) runs")
 	says(t, "both", judgeKubeProxy(processes{kubeProxy}, false), check.Warn, "beside Portolan")
@@ -127,7 +127,10 @@ func TestOtherProxiesAndAgents(t *testing.T) {
 	says(t, "no agent yet", judgeAgents(nil, true), check.Pass, "")
 	says(t, "an agent", judgeAgents(processes{agent}, false), check.Pass, "")
 	says(t, "an agent already", judgeAgents(processes{agent}, true), check.Warn, "runs already")
-	says(t, "two agents", judgeAgents(processes{agent, {id: 10, name: "portolan-agent"}}, false), check.Fail, "each undoes what the other does")
+	says(t, "two agents", judgeAgents(processes{agent, {id: 10, name: "portolan-agent", where: here}}, false), check.Fail, "each undoes what the other does")
+	unseen := process{id: 10, name: "portolan-agent"}
+	says(t, "an agent and one of who knows where", judgeAgents(processes{agent, unseen}, false), check.Pass, "portolan-agent (process 8) runs")
+	says(t, "agents of who knows where", judgeAgents(processes{unseen, unseen}, false), check.Pass, "may not see")
 
 	says(t, "ours", judgePort(10256, "x", agent, false), check.Pass, "portolan-agent (process 8) listens on port 10256")
 	says(t, "kube-proxy's, yet", judgePort(10256, "x", kubeProxy, true), check.Warn, "the agent takes it when it is free")
@@ -138,7 +141,7 @@ func TestOtherProxiesAndAgents(t *testing.T) {
 }
 
 func TestProcessesInOtherNamespacesDoNotCount(t *testing.T) {
-	list := processes{{1, "kube-proxy", true}, {2, "kube-proxy", false}, {3, "kube-proxy-x", false}}
+	list := processes{{1, "kube-proxy", elsewhere}, {2, "kube-proxy", unknown}, {3, "kube-proxy-x", here}}
 	if got := list.named("kube-proxy").String(); got != "kube-proxy (process 2)" {
 		t.Error(got)
 	}

@@ -15,11 +15,20 @@ import (
 
 // process is a running program.
 type process struct {
-	id   int
-	name string
-	// elsewhere is set if it is known to be in another network namespace.
-	elsewhere bool
+	id    int
+	name  string
+	where place
 }
+
+// place is where a process is, as far as this one may see it.
+type place uint8
+
+const (
+	unknown place = iota
+	// here is in this network namespace.
+	here
+	elsewhere
+)
 
 func (p process) String() string { return fmt.Sprintf("%s (process %d)", p.name, p.id) }
 
@@ -41,11 +50,21 @@ func listProcesses(root string) (processes, error) {
 		if err != nil {
 			continue
 		}
-		namespace, err := os.Readlink(filepath.Join(directory, "ns/net"))
-		list = append(list, process{id: id, name: programOf(directory), elsewhere: err == nil && namespace != ours})
+		list = append(list, process{id: id, name: programOf(directory), where: placeOf(directory, ours)})
 	}
 	slices.SortFunc(list, func(a, b process) int { return a.id - b.id })
 	return list, nil
+}
+
+func placeOf(directory, ours string) place {
+	switch namespace, err := os.Readlink(filepath.Join(directory, "ns/net")); {
+	case err != nil:
+		return unknown
+	case namespace == ours:
+		return here
+	default:
+		return elsewhere
+	}
 }
 
 // programOf returns the name of a process's program. comm has 15 letters of it at most.
@@ -58,11 +77,12 @@ func programOf(directory string) string {
 	return strings.TrimSpace(string(name))
 }
 
-// named returns the processes in this network namespace whose program has one of the names.
+// named returns the processes whose program has one of the names, without those that are
+// known to be in another network namespace.
 func (list processes) named(names ...string) processes {
 	var found processes
 	for _, p := range list {
-		if slices.Contains(names, p.name) && !p.elsewhere {
+		if slices.Contains(names, p.name) && p.where != elsewhere {
 			found = append(found, p)
 		}
 	}
