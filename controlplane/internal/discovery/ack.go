@@ -30,10 +30,10 @@ func (s *session) ack(ack *discoveryv1.Ack) error {
 	if ack.GetDigest() != s.digest {
 		return s.diverged(ack.GetDigest())
 	}
-	trouble := s.note(ack)
+	s.note(ack)
 	if s.awaiting {
 		s.awaiting, s.bundle = false, nil
-		s.observe(ack, trouble)
+		s.observe(ack)
 	}
 	return nil
 }
@@ -47,8 +47,8 @@ func (s *session) diverged(theirs uint64) error {
 	return status.Error(codes.Aborted, "digest mismatch: resume")
 }
 
-// note records the Ack and returns what is wrong, if anything.
-func (s *session) note(ack *discoveryv1.Ack) (trouble string) {
+// note records the Ack.
+func (s *session) note(ack *discoveryv1.Ack) {
 	var failure string
 	if detail := ack.GetErrorDetail(); detail != nil {
 		failure = codes.Code(detail.GetCode()).String() + ": " + detail.GetMessage()
@@ -58,7 +58,7 @@ func (s *session) note(ack *discoveryv1.Ack) (trouble string) {
 		Revision: s.held.Snapshot().Revision, ApplyDuration: ack.GetApplyDuration().AsDuration(),
 		Rejected: ack.GetRejected(), Warnings: ack.GetWarnings(), Error: failure,
 	}))
-	trouble = describe(failure, ack.GetRejected())
+	trouble := describe(failure, ack.GetRejected())
 	if trouble != s.trouble && trouble != "" {
 		s.server.cfg.Logger.Warn("a node could not apply what it was sent; its last good state stays in force",
 			"node", s.node.GetId(), "revision", s.held.Snapshot().Revision, "reason", trouble)
@@ -66,7 +66,6 @@ func (s *session) note(ack *discoveryv1.Ack) (trouble string) {
 		s.server.cfg.Logger.Info("a node applies again", "node", s.node.GetId(), "revision", s.held.Snapshot().Revision)
 	}
 	s.trouble = trouble
-	return trouble
 }
 
 // report passes on what a node has not said before.
@@ -99,12 +98,15 @@ func describe(failure string, rejected []*discoveryv1.RejectedResource) string {
 	return fmt.Sprintf("%s (and %d more)", first, len(rejected)-1)
 }
 
-func (s *session) observe(ack *discoveryv1.Ack, trouble string) {
+func (s *session) observe(ack *discoveryv1.Ack) {
 	observe := s.server.cfg.Observe
 	if observe == nil {
 		return
 	}
-	done := Acknowledged{Apply: ack.GetApplyDuration().AsDuration(), Failed: trouble != ""}
+	done := Acknowledged{
+		Apply: ack.GetApplyDuration().AsDuration(), Resources: s.out.resources, Bytes: s.out.sent,
+		Kernel: ack.GetErrorDetail() != nil, Rejected: len(ack.GetRejected()) > 0,
+	}
 	if s.byChange {
 		done.SinceCommit = s.server.cfg.Now().Sub(s.held.Snapshot().Time)
 	}

@@ -87,9 +87,16 @@ type Acknowledged struct {
 	// first transaction of a stream, which is not caused by a change.
 	SinceCommit time.Duration
 	// Apply is what the node says it took.
-	Apply  time.Duration
-	Failed bool
+	Apply time.Duration
+	// Resources and Bytes were sent.
+	Resources, Bytes int
+	// Kernel is set if the node could not apply the transaction, Rejected if it could not
+	// use resources, of it or of one before.
+	Kernel, Rejected bool
 }
+
+// Failed tells whether the transaction is not in force whole.
+func (a Acknowledged) Failed() bool { return a.Kernel || a.Rejected }
 
 // DefaultMaxStreams is how many streams may be open unless somebody says otherwise.
 const DefaultMaxStreams = 20_000

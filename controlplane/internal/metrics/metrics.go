@@ -55,7 +55,8 @@ type Metrics struct {
 	compile     prometheus.Histogram
 	convergence prometheus.Histogram
 	apply       prometheus.Histogram
-	nacks       prometheus.Counter
+	nacks       *prometheus.CounterVec
+	pushed      prometheus.Histogram
 	reloads     *prometheus.CounterVec
 }
 
@@ -70,8 +71,10 @@ func New(cfg Config) *Metrics {
 			Name: "portolan_convergence_seconds", Help: "Time from the commit of a revision to a node's acknowledgement, after its kernel holds it.", Buckets: durations}),
 		apply: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "portolan_node_apply_duration_seconds", Help: "Time that nodes say they took to apply a transaction.", Buckets: durations}),
-		nacks: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "portolan_nacks_total", Help: "Transactions that a node could not apply whole."}),
+		nacks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "portolan_nacks_total", Help: "Transactions that a node could not apply whole, by reason: kernel or rejected."}, []string{"reason"}),
+		pushed: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "portolan_push_bytes", Help: "Bytes of resources of a transaction to a node.", Buckets: prometheus.ExponentialBuckets(64, 4, 12)}),
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "portolan_controlplane_configuration_reloads_total", Help: "Changes of the nodes' configuration file, accepted or refused."}, []string{"result"}),
 	}
@@ -81,11 +84,21 @@ func New(cfg Config) *Metrics {
 	for _, result := range []string{reloadAccepted, reloadRefused} {
 		m.reloads.WithLabelValues(result)
 	}
-	m.registry.MustRegister(m.compile, m.convergence, m.apply, m.nacks, m.reloads, build, &now{cfg},
+	// What has not happened is zero, not absent: alerts look at increases.
+	for _, reason := range []string{nackKernel, nackRejected} {
+		m.nacks.WithLabelValues(reason)
+	}
+	m.registry.MustRegister(m.compile, m.convergence, m.apply, m.nacks, m.pushed, m.reloads, build, &now{cfg},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.registry.MustRegister(cfg.Others...)
 	return m
 }
+
+// The reasons of a NACK.
+const (
+	nackKernel   = "kernel"
+	nackRejected = "rejected"
+)
 
 // Round notes a round that made a revision.
 func (m *Metrics) Round(r round.Result) { m.compile.Observe(r.Duration.Seconds()) }
@@ -108,8 +121,14 @@ func (m *Metrics) Reloaded(accepted bool) {
 // Acknowledged notes a node's answer.
 func (m *Metrics) Acknowledged(a discovery.Acknowledged) {
 	m.apply.Observe(a.Apply.Seconds())
-	if a.Failed {
-		m.nacks.Inc()
+	m.pushed.Observe(float64(a.Bytes))
+	switch {
+	case a.Kernel:
+		m.nacks.WithLabelValues(nackKernel).Inc()
+	case a.Rejected:
+		m.nacks.WithLabelValues(nackRejected).Inc()
+	}
+	if a.Failed() {
 		return
 	}
 	if a.SinceCommit > 0 {

@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/portolan-net/portolan/controlplane/internal/discovery"
 	"github.com/portolan-net/portolan/controlplane/internal/model"
 )
@@ -41,5 +43,22 @@ func TestEachWayInWhichAStreamEndsIsCounted(t *testing.T) {
 		if count != 1 {
 			t.Errorf("%s is exported %d times", field, count)
 		}
+	}
+}
+
+// TestNACKsAreCountedByReason: what the kernel refused apart from what could not be used.
+func TestNACKsAreCountedByReason(t *testing.T) {
+	m := New(Config{})
+	m.Acknowledged(discovery.Acknowledged{Bytes: 100})
+	m.Acknowledged(discovery.Acknowledged{Kernel: true, Rejected: true})
+	m.Acknowledged(discovery.Acknowledged{Rejected: true})
+	m.Acknowledged(discovery.Acknowledged{Rejected: true})
+	for reason, want := range map[string]float64{nackKernel: 1, nackRejected: 2} {
+		if got := testutil.ToFloat64(m.nacks.WithLabelValues(reason)); got != want {
+			t.Errorf("%s: %v, want %v", reason, got, want)
+		}
+	}
+	if n := testutil.CollectAndCount(m.pushed); n != 1 {
+		t.Errorf("%d histograms of what was pushed", n)
 	}
 }

@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/portolan-net/portolan/cmd/internal/commandpage/commandpagetest"
 )
 
 func TestAsAPluginItCallsItselfSo(t *testing.T) {
@@ -34,4 +36,12 @@ func TestEveryCommandSaysWhatItDoes(t *testing.T) {
 		}
 	}
 	check(Command("portolan"))
+}
+
+func TestThePageOfReferenceIsTheHelp(t *testing.T) {
+	// What the environment sets would be a default.
+	for _, name := range []string{"PORTOLAN_SERVER", "PORTOLAN_TOKEN_FILE", "PORTOLAN_TLS_CA_FILE", "NODE_NAME"} {
+		t.Setenv(name, "")
+	}
+	commandpagetest.Check(t, Command("portolan"), "../../../../docs/reference/commands")
 }

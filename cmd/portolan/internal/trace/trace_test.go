@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -14,8 +15,8 @@ import (
 
 func TestStepsAreLines(t *testing.T) {
 	var out strings.Builder
-	ended := 0
-	p := &printer{w: &out, most: 2, numbers: map[uint32]int{}, enough: func() { ended++ }, name: func(n uint32) string { return fmt.Sprintf("eth%d", n) }}
+	var ended atomic.Int32
+	p := &printer{w: &out, most: 2, numbers: map[uint32]int{}, enough: func() { ended.Add(1) }, name: func(n uint32) string { return fmt.Sprintf("eth%d", n) }}
 	before, after := netip.MustParseAddrPort("10.96.0.1:80"), netip.MustParseAddrPort("10.244.1.5:8080")
 	client := netip.MustParseAddrPort("10.244.1.9:4000")
 	for _, s := range []agent.TraceStep{
@@ -43,8 +44,8 @@ func TestStepsAreLines(t *testing.T) {
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Error(diff)
 	}
-	if ended != 1 {
-		t.Errorf("told %d times that it is enough", ended)
+	if ended.Load() != 1 {
+		t.Errorf("told %d times that it is enough", ended.Load())
 	}
 }
 
