@@ -6,7 +6,11 @@ replace github.com/portolan-net/portolan => ../..
 
 tool github.com/fullstorydev/grpcurl/cmd/grpcurl
 
-require github.com/portolan-net/portolan v0.0.0-00010101000000-000000000000
+require (
+	github.com/bufbuild/protocompile v0.14.1
+	github.com/portolan-net/portolan v0.0.0-00010101000000-000000000000
+	google.golang.org/protobuf v1.36.12
+)
 
 require (
 	cel.dev/expr v0.25.3 // indirect
@@ -31,5 +35,4 @@ require (
 	google.golang.org/genproto/googleapis/api v0.0.0-20260817212433-ac3dfec99bb1 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260825221802-da73d73af1c5 // indirect
 	google.golang.org/grpc v1.85.0 // indirect
-	google.golang.org/protobuf v1.36.12 // indirect
 )

@@ -132,7 +132,7 @@ func (c *collection) machine(ctx context.Context) {
 		"local/nft-ipv4.txt": {"nft", "list", "table", "ip", "portolan"},
 		"local/nft-ipv6.txt": {"nft", "list", "table", "ip6", "portolan"},
 		"local/tables.txt":   {"nft", "list", "tables"},
-		"local/kernel.txt":   {"uname", "-a"},
+		"local/kernel.txt":   {"uname", "-srvm"},
 	} {
 		output, err := exec.CommandContext(ctx, command[0], command[1:]...).CombinedOutput()
 		if err != nil {

@@ -34,7 +34,7 @@ func age(d time.Duration) string {
 }
 
 func took(node *introspectionv1.NodeStatus) string {
-	if node.GetApplyDuration() == nil {
+	if node.GetAckedAt() == nil {
 		return ""
 	}
 	return output.Took(node.GetApplyDuration().AsDuration())
