@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -22,15 +23,24 @@ func Probe() error {
 	if err := netlink.ConntrackCreate(netlink.ConntrackTable, unix.AF_INET, flow); err != nil {
 		return fmt.Errorf("adding an entry: %w", err)
 	}
-	deleted, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, all{})
-	switch {
-	case err != nil:
-		return fmt.Errorf("deleting an entry: %w", err)
-	case deleted != 1:
-		return errors.New("the entry that was added is not listed")
+	// A list may lack entries while somebody else has the kernel's table, which is one for
+	// all namespaces, made larger.
+	const tries = 10
+	for range tries {
+		deleted, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, all{})
+		if err != nil {
+			return fmt.Errorf("deleting an entry: %w", err)
+		}
+		if deleted > 0 {
+			return nil
+		}
+		time.Sleep(tryAgain)
 	}
-	return nil
+	return errors.New("the entry that was added is not listed")
 }
+
+// tryAgain is how long to wait before the entries are listed again.
+const tryAgain = 20 * time.Millisecond
 
 // all matches every entry.
 type all struct{}

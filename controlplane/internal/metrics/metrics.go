@@ -56,7 +56,7 @@ type Metrics struct {
 	convergence prometheus.Histogram
 	apply       prometheus.Histogram
 	nacks       *prometheus.CounterVec
-	pushed      prometheus.Histogram
+	pushed, lag prometheus.Histogram
 	reloads     *prometheus.CounterVec
 }
 
@@ -75,6 +75,8 @@ func New(cfg Config) *Metrics {
 			Name: "portolan_nacks_total", Help: "Transactions that a node could not apply whole, by reason: kernel or rejected."}, []string{"reason"}),
 		pushed: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "portolan_push_bytes", Help: "Bytes of resources of a transaction to a node.", Buckets: prometheus.ExponentialBuckets(64, 4, 12)}),
+		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "portolan_source_lag_seconds", Help: "Time from what made endpoints change, as their EndpointSlice says, to the commit of a revision that has it.", Buckets: durations}),
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "portolan_controlplane_configuration_reloads_total", Help: "Changes of the nodes' configuration file, accepted or refused."}, []string{"result"}),
 	}
@@ -88,7 +90,7 @@ func New(cfg Config) *Metrics {
 	for _, reason := range []string{nackKernel, nackRejected} {
 		m.nacks.WithLabelValues(reason)
 	}
-	m.registry.MustRegister(m.compile, m.convergence, m.apply, m.nacks, m.pushed, m.reloads, build, &now{cfg},
+	m.registry.MustRegister(m.compile, m.convergence, m.apply, m.nacks, m.pushed, m.lag, m.reloads, build, &now{cfg},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.registry.MustRegister(cfg.Others...)
 	return m
@@ -101,7 +103,12 @@ const (
 )
 
 // Round notes a round that made a revision.
-func (m *Metrics) Round(r round.Result) { m.compile.Observe(r.Duration.Seconds()) }
+func (m *Metrics) Round(r round.Result) {
+	m.compile.Observe(r.Duration.Seconds())
+	for _, lag := range r.Lags {
+		m.lag.Observe(lag.Seconds())
+	}
+}
 
 // The results of a reload.
 const (

@@ -52,6 +52,9 @@ type Result struct {
 	// differ from the snapshot before.
 	Services, Resources int
 	Duration            time.Duration
+	// Lags are how long ago what made endpoints change had happened, as their EndpointSlices
+	// say, for each that the snapshot is the first to have.
+	Lags []time.Duration
 }
 
 // Driver runs rounds.
@@ -137,7 +140,9 @@ func (d *Driver) Round() {
 	d.begun = begun
 	objects := d.objects(begun)
 	tx := d.Snapshots.Begin()
+	var triggered []time.Time
 	for key, o := range objects {
+		triggered = append(triggered, d.triggered(key, o)...)
 		d.service(tx, key, o)
 	}
 	for name := range d.pending.Nodes {
@@ -147,9 +152,32 @@ func (d *Driver) Round() {
 		d.replace(tx, "cluster", compile.Cluster(d.Cluster.ServiceCIDRs()))
 	}
 	now, changed := tx.Commit(d.pending.Version)
-	d.report(now, Result{Revision: now.Revision, Services: len(objects), Resources: changed, Duration: time.Since(begun)})
+	result := Result{Revision: now.Revision, Services: len(objects), Resources: changed, Duration: time.Since(begun)}
+	for _, at := range triggered {
+		result.Lags = append(result.Lags, max(0, time.Since(at))) // The other clock may be ahead.
+	}
+	d.report(now, result)
 	d.done.Store(d.pending.Sequence)
 	d.pending, d.started = cluster.Changes{Synced: true}, true
+}
+
+// triggered returns when what is new in a Service's slices happened, as far as they say so.
+// What was there before the control plane is not new.
+func (d *Driver) triggered(key model.Key, o object) []time.Time {
+	if !d.started {
+		return nil
+	}
+	before := map[model.Key]time.Time{}
+	for _, slice := range d.served[key].slices {
+		before[slice.Key] = slice.Triggered
+	}
+	var list []time.Time
+	for _, slice := range o.slices {
+		if slice.Triggered.After(before[slice.Key]) {
+			list = append(list, slice.Triggered)
+		}
+	}
+	return list
 }
 
 // Done returns up to which update of the cluster's objects (Store.Sequence) the current snapshot

@@ -256,3 +256,37 @@ func TestPauseIsByCostAndBounded(t *testing.T) {
 		}
 	}
 }
+
+// TestHowLongAgoAChangeWasMadeIsTold: once for each, and not for what was there before.
+func TestHowLongAgoAChangeWasMadeIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t)
+		slice := func(at time.Time) *model.Slice {
+			return &model.Slice{Key: model.Key{Namespace: "demo", Name: "web-1"}, Service: "web", Triggered: at, Ports: []model.SlicePort{{Protocol: model.TCP, Port: 8080}},
+				Endpoints: []model.Endpoint{{Addr: netip.AddrFrom4([4]byte{10, 244, 0, byte(at.Second())}), Ready: true, Serving: true}}}
+		}
+		set := func(s *model.Slice, port uint16) []time.Duration {
+			r.objects.Update(func(tx *cluster.Tx) {
+				tx.SetService(service("web", port))
+				tx.SetSlice(s)
+				tx.SetSynced()
+			})
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			return r.results[len(r.results)-1].Lags
+		}
+		first := time.Now()
+		if lags := set(slice(first), 80); len(lags) > 0 {
+			t.Errorf("what was there before lags by %v", lags)
+		}
+		if lags := set(slice(time.Now().Add(-3*time.Second)), 80); len(lags) != 1 || lags[0] != 3*time.Second {
+			t.Errorf("a change of 3 s ago lags by %v", lags)
+		}
+		if lags := set(slice(first.Add(2*time.Second)), 81); len(lags) > 0 {
+			t.Errorf("a change of the Service lags by %v", lags)
+		}
+		if lags := set(slice(time.Now().Add(time.Second)), 81); len(lags) != 1 || lags[0] != 0 {
+			t.Errorf("a change of another clock lags by %v", lags)
+		}
+	})
+}
