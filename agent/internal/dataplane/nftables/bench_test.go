@@ -115,6 +115,32 @@ func benchmarkReplace(b *testing.B, everything bool) {
 	}
 }
 
+// BenchmarkCompare compares everything with what the kernel holds, as portolan diff asks for,
+// and reports how much of a whole load that costs.
+func BenchmarkCompare(b *testing.B) {
+	plane, f := openBench(b), newFleet(10_000)
+	var comparing, loading time.Duration
+	for b.Loop() {
+		begun := cpu()
+		plane.known = false
+		if _, _, err := plane.replace(testSettings, f.table, true); err != nil {
+			b.Fatal(err)
+		}
+		loading += cpu() - begun
+		if err := plane.Replace(context.Background(), testSettings, f.table); err != nil {
+			b.Fatal(err)
+		}
+		begun = cpu()
+		found, err := plane.Compare(context.Background(), testSettings, f.table)
+		if err != nil || len(found) > 0 {
+			b.Fatal(found, err)
+		}
+		comparing += cpu() - begun
+	}
+	b.ReportMetric(float64(comparing.Microseconds())/float64(b.N)/1000, "cpu-ms/op")
+	b.ReportMetric(float64(comparing)/float64(loading), "of-a-whole-load")
+}
+
 // BenchmarkOneChange replaces one endpoint at two sizes in one run: the promise is
 // that the cost does not depend on the size.
 func BenchmarkOneChange(b *testing.B) {
