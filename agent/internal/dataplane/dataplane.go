@@ -3,6 +3,7 @@
 package dataplane
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"net/netip"
@@ -72,6 +73,11 @@ type Difference struct {
 	Key string
 	// Wanted is what is to be there, Found what is; empty is nothing.
 	Wanted, Found string
+}
+
+// Compare orders differences by where they are.
+func (d Difference) Compare(other Difference) int {
+	return cmp.Or(cmp.Compare(d.Place, other.Place), cmp.Compare(d.Key, other.Key))
 }
 
 // Content is everything the kernel must do. *ruleset.Table is one.

@@ -3,9 +3,9 @@ package nodecheck
 import (
 	"strings"
 
-	"github.com/portolan-net/portolan/agent/internal/dataplane/ipvs"
 	"github.com/portolan-net/portolan/agent/internal/dataplane/nftables"
 	"github.com/portolan-net/portolan/api/check"
+	"github.com/portolan-net/portolan/api/resource"
 )
 
 func (n *node) kernelChecks() []check.Check {
@@ -63,11 +63,11 @@ func (n *node) schedulers() check.Finding {
 
 func judgeSchedulers(missing string) check.Finding {
 	if missing == "" {
-		return check.Passed("the kernel has %s", strings.Join(ipvs.Schedulers, ", "))
+		return check.Passed("the kernel has %s", strings.Join(resource.Schedulers, ", "))
 	}
 	list := strings.Split(missing, ", ")
 	advice := "modprobe ip_vs_" + strings.Join(list, " ip_vs_")
-	if list[0] == ipvs.Schedulers[0] {
+	if list[0] == resource.Schedulers[0] {
 		return check.Failed("the kernel has no IPVS scheduler %s: expected the default, rr, at least", missing).Do("%s", advice)
 	}
 	return check.Warned("the kernel has no IPVS scheduler %s: expected those that Services ask for", missing).Do("%s", advice)

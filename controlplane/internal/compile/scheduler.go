@@ -17,7 +17,7 @@ func (s *Settings) Scheduler(service *model.Service) string {
 		return fmt.Sprintf("IPVS chooses among endpoints by scheduler %s, as the Service asks", name)
 	case isIPVS:
 		if name = s.IPVS.GetScheduler(); name == "" {
-			name = model.Schedulers[0]
+			name = resource.Schedulers[0]
 		}
 		return fmt.Sprintf("IPVS chooses among endpoints by scheduler %s, the node's default", name)
 	case name == "":

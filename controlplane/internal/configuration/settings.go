@@ -14,8 +14,8 @@ import (
 
 	"github.com/portolan-net/portolan/api/config/v1alpha1"
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
+	"github.com/portolan-net/portolan/api/resource"
 	"github.com/portolan-net/portolan/controlplane/internal/compile"
-	"github.com/portolan-net/portolan/controlplane/internal/model"
 	"github.com/portolan-net/portolan/controlplane/internal/near"
 )
 
@@ -152,8 +152,8 @@ func (c *check) sync(in v1alpha1.Sync, out *compile.Settings) {
 }
 
 func (c *check) ipvs(in v1alpha1.IPVS) *discoveryv1.Ipvs {
-	if !slices.Contains(model.Schedulers, in.Scheduler) {
-		c.fail("ipvs.scheduler", in.Scheduler, "expected one of %s%s", strings.Join(model.Schedulers, " "), near.Hint(in.Scheduler, model.Schedulers))
+	if !slices.Contains(resource.Schedulers, in.Scheduler) {
+		c.fail("ipvs.scheduler", in.Scheduler, "expected one of %s%s", strings.Join(resource.Schedulers, " "), near.Hint(in.Scheduler, resource.Schedulers))
 	}
 	c.prefixes("ipvs.excludeCIDRs", in.ExcludeCIDRs)
 	return &discoveryv1.Ipvs{

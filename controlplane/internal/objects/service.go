@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/portolan-net/portolan/api/resource"
 	"github.com/portolan-net/portolan/controlplane/internal/model"
 	"github.com/portolan-net/portolan/controlplane/internal/near"
 )
@@ -162,11 +163,11 @@ func healthCheckNodePort(r *report, out *model.Service, spec *corev1.ServiceSpec
 // virtual server with another.
 func scheduler(r *report, value string) string {
 	name := strings.TrimSpace(value)
-	if name == "" || slices.Contains(model.Schedulers, name) {
+	if name == "" || slices.Contains(resource.Schedulers, name) {
 		return name
 	}
 	r.skip("metadata.annotations["+AnnotationScheduler+"]", shorten(name), "expected an IPVS scheduler, one of %s%s; the node's default is used",
-		strings.Join(model.Schedulers, " "), near.Hint(shorten(name), model.Schedulers))
+		strings.Join(resource.Schedulers, " "), near.Hint(shorten(name), resource.Schedulers))
 	return ""
 }
 

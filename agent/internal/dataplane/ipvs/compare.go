@@ -1,11 +1,9 @@
 package ipvs
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
 )
@@ -37,9 +35,7 @@ func (p *Plane) Compare(ctx context.Context, settings dataplane.Settings, conten
 			list = append(list, dataplane.Difference{Place: "interface " + dataplane.ServiceInterface, Key: addr.String(), Wanted: "an address"})
 		}
 	}
-	slices.SortFunc(list, func(a, b dataplane.Difference) int {
-		return cmp.Or(strings.Compare(a.Place, b.Place), strings.Compare(a.Key, b.Key))
-	})
+	slices.SortFunc(list, dataplane.Difference.Compare)
 	rest, err := p.nftables.Compare(ctx, settings, beside{content, p.own})
 	return append(list, rest...), err
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 	"github.com/portolan-net/portolan/agent/internal/state"
+	"github.com/portolan-net/portolan/api/resource"
 )
 
 func open(t *testing.T) *moby {
@@ -57,7 +58,7 @@ func key(protocol state.Protocol, text string) ruleset.Key {
 // persistence.
 func TestWhatIsSetIsReadBack(t *testing.T) {
 	k := open(t)
-	for _, scheduler := range Schedulers {
+	for _, scheduler := range resource.Schedulers {
 		for _, protocol := range []state.Protocol{state.TCP, state.UDP, state.SCTP} {
 			for _, at := range []struct{ service, backend string }{{"198.51.100.1:80", "192.0.2.1:8080"}, {"[2001:db8::1]:80", "[2001:db8:1::1]:8080"}} {
 				for _, persistence := range []time.Duration{0, 3 * time.Hour} {

@@ -10,10 +10,8 @@ import (
 
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
+	"github.com/portolan-net/portolan/api/resource"
 )
-
-// Schedulers are those of the kernel's IPVS, the default first.
-var Schedulers = []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh"}
 
 // ProbeSchedulers makes a virtual server with each scheduler and removes it again, and
 // returns those that the kernel does not have. The network namespace, that of the calling
@@ -25,7 +23,7 @@ func ProbeSchedulers() (missing []string, err error) {
 	}
 	defer k.close()
 	server := library(ruleset.Key{Addr: netip.MustParseAddr("192.0.2.1"), Protocol: unix.IPPROTO_TCP, Port: 80})
-	for _, scheduler := range Schedulers {
+	for _, scheduler := range resource.Schedulers {
 		server.SchedName = scheduler
 		switch err := k.handle.NewService(server); {
 		case errors.Is(err, unix.ENOENT):

@@ -1,13 +1,11 @@
 package nftables
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
 )
@@ -51,9 +49,7 @@ func (p *Plane) Compare(_ context.Context, settings dataplane.Settings, content 
 	if ranges := settings.ServiceCIDRs; !p.holdsRanges(l.sets[serviceCIDRs], p.family.cidrElements(ranges)) {
 		list = append(list, dataplane.Difference{Place: "set " + serviceCIDRs, Wanted: fmt.Sprint(ranges), Found: "others"})
 	}
-	slices.SortFunc(list, func(a, b dataplane.Difference) int {
-		return cmp.Or(strings.Compare(a.Place, b.Place), strings.Compare(a.Key, b.Key))
-	})
+	slices.SortFunc(list, dataplane.Difference.Compare)
 	return list, err
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"iter"
 	"maps"
-	"strings"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -121,7 +120,7 @@ func (s setSpec) parse(encoded []byte) element {
 		return e
 	}
 	verdict := attribute(data, unix.NFTA_DATA_VERDICT)
-	e.value = strings.TrimRight(string(attribute(verdict, unix.NFTA_VERDICT_CHAIN)), "\x00")
+	e.value = text(attribute(verdict, unix.NFTA_VERDICT_CHAIN))
 	if e.value == "" {
 		e.value = dropVerdict
 	}

@@ -48,6 +48,9 @@ func attribute(buffer []byte, wanted uint16) []byte {
 	return nil
 }
 
+// text returns what the kernel ends with a zero byte.
+func text(value []byte) string { return strings.TrimRight(string(value), "\x00") }
+
 // messageNames are nf_tables' messages that transactions have.
 var messageNames = map[uint16]string{
 	unix.NFT_MSG_NEWTABLE: "adding a table", unix.NFT_MSG_DELTABLE: "deleting a table",
@@ -61,25 +64,25 @@ var messageNames = map[uint16]string{
 // stopped at.
 func describe(message []byte, offset int) string {
 	kind := binary.NativeEndian.Uint16(message[4:]) & 0xff
-	text, ok := messageNames[kind]
+	words, ok := messageNames[kind]
 	if !ok {
-		text = fmt.Sprintf("message %d", kind)
+		words = fmt.Sprintf("message %d", kind)
 	}
 	body := message[headerLen+nfgenmsgLen:]
 	if kind != unix.NFT_MSG_NEWSETELEM && kind != unix.NFT_MSG_DELSETELEM && kind != nftMsgDestroySetElem {
-		return text
+		return words
 	}
-	set := strings.TrimRight(string(attribute(body, unix.NFTA_SET_ELEM_LIST_SET)), "\x00")
-	text += " of " + set
+	set := text(attribute(body, unix.NFTA_SET_ELEM_LIST_SET))
+	words += " of " + set
 	// What is left after an element begins, counted from the end, tells where it is.
 	for _, e := range attributesOf(attribute(body, unix.NFTA_SET_ELEM_LIST_ELEMENTS)) {
 		end := cap(message) - cap(e) + len(e)
 		if offset != 0 && offset < end {
 			key := attribute(attribute(e, unix.NFTA_SET_ELEM_KEY), unix.NFTA_DATA_VALUE)
-			return text + " " + describeKey(key, message[headerLen])
+			return words + " " + describeKey(key, message[headerLen])
 		}
 	}
-	return text
+	return words
 }
 
 // describeKey prints a key as nft does as far as it is an address, or a frontend.

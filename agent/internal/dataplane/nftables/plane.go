@@ -105,14 +105,21 @@ func (p *Plane) connect() (err error) {
 	return nil
 }
 
-// transact commits what queue puts into a transaction. After an error the kernel holds
-// what it held, and only Replace helps.
-func (p *Plane) transact(doing string, queue func(*transaction) error) error {
+// encode returns a transaction with what queue puts into it.
+func (p *Plane) encode(queue func(*transaction) error) (*transaction, error) {
 	tx := &transaction{recorder: p.recorder}
 	err := queue(tx)
+	// The recorder must be empty for the next one, whatever has failed.
 	if settled := tx.settle(); err == nil {
 		err = settled
 	}
+	return tx, err
+}
+
+// transact commits what queue puts into a transaction. After an error the kernel holds
+// what it held, and only Replace helps.
+func (p *Plane) transact(doing string, queue func(*transaction) error) error {
+	tx, err := p.encode(queue)
 	if err == nil {
 		if len(tx.buffers) > 0 {
 			err = p.commit(tx)

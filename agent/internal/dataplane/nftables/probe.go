@@ -82,11 +82,7 @@ func (p Probe) queue(conn *nftables.Conn, f *family, table *nftables.Table) erro
 
 // send commits a transaction that depends on nothing which the plane knows.
 func (p *Plane) send(queue func(*transaction) error) error {
-	tx := &transaction{recorder: p.recorder}
-	err := queue(tx)
-	if settled := tx.settle(); err == nil {
-		err = settled
-	}
+	tx, err := p.encode(queue)
 	if err == nil {
 		err = p.socket.commit(0, tx.buffers)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -382,7 +381,7 @@ func (p *Plane) keepPickable(l *loaded, content dataplane.Content, next *batch) 
 // picked returns how many slots the chain draws from that a verdict, as the kernel gives it
 // back, goes to; zero if it goes elsewhere.
 func picked(verdict []byte) int {
-	return drawn(strings.TrimRight(string(attribute(verdict, unix.NFTA_VERDICT_CHAIN)), "\x00"))
+	return drawn(text(attribute(verdict, unix.NFTA_VERDICT_CHAIN)))
 }
 
 // adopt tells whether the family's table has the skeleton that the settings ask

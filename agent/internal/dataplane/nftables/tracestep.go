@@ -93,8 +93,6 @@ func parseTrace(kind uint16, data []byte) (TraceStep, bool) {
 	return s, true
 }
 
-func text(value []byte) string { return strings.TrimRight(string(value), "\x00") }
-
 func number(value []byte) uint32 {
 	if len(value) < 4 {
 		return 0
