@@ -122,6 +122,9 @@ type Result struct {
 	Seconds float64 `json:"seconds"`
 }
 
+// OneLine returns an error's text without line breaks.
+func OneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+
 // Few joins the first of a list.
 func Few(list []string) string {
 	const shown = 6

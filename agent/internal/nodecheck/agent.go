@@ -119,7 +119,7 @@ func (n *node) health(ctx context.Context) check.Finding {
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return check.Failed("%s does not answer: %s", url, oneLine(err)).Do("See that the agent runs on this node, and what it logs.")
+		return check.Failed("%s does not answer: %s", url, check.OneLine(err)).Do("See that the agent runs on this node, and what it logs.")
 	}
 	_ = response.Body.Close()
 	if response.StatusCode != http.StatusOK {
@@ -131,7 +131,7 @@ func (n *node) health(ctx context.Context) check.Finding {
 func (n *node) leftovers() check.Finding {
 	all, err := n.tables()
 	if err != nil {
-		return check.Skipped("the kernel's tables cannot be listed: %s", oneLine(err))
+		return check.Skipped("the kernel's tables cannot be listed: %s", check.OneLine(err))
 	}
 	found := all.ours(nftables.TableName, nftables.AnchorName)
 	if len(found) == 0 {
@@ -154,7 +154,7 @@ func (t *tables) ours(names ...string) []string {
 func (n *node) ownTables() check.Finding {
 	all, err := n.tables()
 	if err != nil {
-		return check.Skipped("the kernel's tables cannot be listed: %s", oneLine(err))
+		return check.Skipped("the kernel's tables cannot be listed: %s", check.OneLine(err))
 	}
 	return judgeTables(*all, n.families())
 }
@@ -190,7 +190,7 @@ func judgeTables(all tables, families []dataplane.Family) check.Finding {
 func (n *node) anchors() check.Finding {
 	all, err := n.tables()
 	if err != nil {
-		return check.Skipped("the kernel's tables cannot be listed: %s", oneLine(err))
+		return check.Skipped("the kernel's tables cannot be listed: %s", check.OneLine(err))
 	}
 	if found := all.ours(nftables.AnchorName); len(found) < len(n.families()) {
 		return check.Warned("the kernel has %d tables %s: expected one of each family: established connections break if somebody deletes the other table", len(found), nftables.AnchorName).

@@ -29,7 +29,7 @@ func (n *node) kernelChecks() []check.Check {
 func (n *node) probe(name, needs string) check.Finding {
 	probed, err := n.probed()
 	if err != nil {
-		return check.Skipped("the kernel cannot be probed: %s", oneLine(err)).Do("Run this as root, or as a user who may have namespaces.")
+		return check.Skipped("the kernel cannot be probed: %s", check.OneLine(err)).Do("Run this as root, or as a user who may have namespaces.")
 	}
 	refused, tried := probed[name]
 	switch {
@@ -88,5 +88,3 @@ func (n *node) ipv6() check.Finding {
 	return check.Warned("the node has no IPv6: IPv6 addresses of Services are not served on it").
 		Do("Nothing, in a cluster without IPv6. Else boot without ipv6.disable=1, and set net.ipv6.conf.all.disable_ipv6 to 0.")
 }
-
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

@@ -57,7 +57,7 @@ func judgeCapabilities(status string) check.Finding {
 func (n *node) addresses() check.Finding {
 	list, err := nodeaddr.List(dataplane.ServiceInterface)
 	if err != nil {
-		return check.Failed("%s", oneLine(err))
+		return check.Failed("%s", check.OneLine(err))
 	}
 	return judgeAddresses(list, n.hasIPv6())
 }
@@ -149,7 +149,7 @@ func (n *node) checkpointDirectory() check.Finding {
 	}
 	file, err := os.CreateTemp(directory, ".check-")
 	if err != nil {
-		return check.Failed("%s cannot be written to: %s", directory, oneLine(err)).Do("Run this as the agent's user; make the directory writable; look for a full or read-only file system.")
+		return check.Failed("%s cannot be written to: %s", directory, check.OneLine(err)).Do("Run this as the agent's user; make the directory writable; look for a full or read-only file system.")
 	}
 	_ = file.Close()
 	if err := os.Remove(file.Name()); err != nil {
@@ -179,7 +179,7 @@ func (n *node) checkpoint() check.Finding {
 	case errors.Is(err, fs.ErrNotExist):
 		return check.Warned("%s is not there: expected that an agent has written it", n.CheckpointPath).Do("See whether the agent is Synced: portolan get nodes.")
 	case err != nil:
-		return check.Warned("the checkpoint cannot be used: %s: an agent begins without it", oneLine(err)).Do("See that --node is the name of this Node; delete the file if it is another's.")
+		return check.Warned("the checkpoint cannot be used: %s: an agent begins without it", check.OneLine(err)).Do("See that --node is the name of this Node; delete the file if it is another's.")
 	case header.Schema != state.Schema():
 		return check.Passed("%s can be read; it was written by another version, so that all is sent anew", n.CheckpointPath)
 	default:

@@ -86,7 +86,7 @@ func (n *node) rulesOf(mode string, found func(*tables) []string) func() check.F
 	return func() check.Finding {
 		all, err := n.tables()
 		if err != nil {
-			return check.Skipped("the kernel's tables cannot be listed: %s", oneLine(err))
+			return check.Skipped("the kernel's tables cannot be listed: %s", check.OneLine(err))
 		}
 		return judgeRules(mode, found(all), n.kubeProxyRuns(), n.Before)
 	}

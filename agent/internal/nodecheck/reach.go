@@ -53,7 +53,7 @@ func (n *node) names(ctx context.Context) check.Finding {
 			}
 		}
 		if _, err := net.DefaultResolver.LookupHost(ctx, host); err != nil {
-			return check.Failed("%s is not found: %s", server, oneLine(err)).Do("Give the agents addresses in place of names, or see what the node's /etc/resolv.conf says.")
+			return check.Failed("%s is not found: %s", server, check.OneLine(err)).Do("Give the agents addresses in place of names, or see what the node's /etc/resolv.conf says.")
 		}
 	}
 	return check.Passed("agents are given %s", check.Few(n.Servers))
@@ -73,7 +73,7 @@ func (n *node) each(ctx context.Context, ask func(ctx context.Context, server st
 	var faults []string
 	for i, err := range errs {
 		if err != nil {
-			faults = append(faults, fmt.Sprintf("%s: %s", n.Servers[i], oneLine(err)))
+			faults = append(faults, fmt.Sprintf("%s: %s", n.Servers[i], check.OneLine(err)))
 		}
 	}
 	return judgeEach(len(n.Servers), faults, well, advice)
@@ -137,7 +137,7 @@ func (n *node) configured(ctx context.Context) check.Finding {
 		return noServers
 	}
 	if err := n.Configure(ctx); err != nil {
-		return check.Failed("%s", oneLine(err)).Do("See what is said of controlplane-tls and of token-node, and that the cluster has a Node of this name.")
+		return check.Failed("%s", check.OneLine(err)).Do("See what is said of controlplane-tls and of token-node, and that the cluster has a Node of this name.")
 	}
 	return check.Passed("a control plane has told the configuration of node %q", n.Node)
 }

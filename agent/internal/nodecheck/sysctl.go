@@ -15,7 +15,7 @@ type setting struct {
 	id, title string
 	// path is below proc/sys; absent says why it may be missing.
 	path, absent string
-	judge        func(n *node, value string) check.Finding
+	judge        func(n *node, name, value string) check.Finding
 }
 
 func (n *node) sysctlChecks() []check.Check {
@@ -27,18 +27,17 @@ func (n *node) sysctlChecks() []check.Check {
 }
 
 func (n *node) setting(s setting) check.Finding {
+	name := strings.ReplaceAll(s.path, "/", ".")
 	value, err := n.read("proc/sys/" + s.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return check.Skipped("the kernel has no %s: %s", sysctlName(s.path), s.absent)
+		return check.Skipped("the kernel has no %s: %s", name, s.absent)
 	case err != nil:
-		return check.Skipped("%s cannot be read: %v", sysctlName(s.path), err)
+		return check.Skipped("%s cannot be read: %v", name, err)
 	default:
-		return s.judge(n, value)
+		return s.judge(n, name, value)
 	}
 }
-
-func sysctlName(path string) string { return strings.ReplaceAll(path, "/", ".") }
 
 const (
 	noConntrack = "nf_conntrack is loaded with the first rule that needs it"
@@ -53,88 +52,88 @@ const (
 var settings = []setting{
 	{
 		"sysctl-ip-forward", "the node forwards IPv4", "net/ipv4/ip_forward", "expected IPv4",
-		expect("1", check.Fail, "net.ipv4.ip_forward", "the node forwards no packets to its pods, and none to endpoints elsewhere"),
+		expect("1", check.Fail, "the node forwards no packets to its pods, and none to endpoints elsewhere"),
 	},
 	{
 		"sysctl-ipv6-forwarding", "the node forwards IPv6", "net/ipv6/conf/all/forwarding", "the node has no IPv6",
-		expect("1", check.Warn, "net.ipv6.conf.all.forwarding", "the node forwards no IPv6 packets to its pods, and none to endpoints elsewhere"),
+		expect("1", check.Warn, "the node forwards no IPv6 packets to its pods, and none to endpoints elsewhere"),
 	},
 	{
 		"sysctl-bridge-iptables", "bridged IPv4 packets are translated back", "net/bridge/bridge-nf-call-iptables", "br_netfilter is not loaded; a network plugin with a bridge needs it",
-		expect("1", check.Warn, "net.bridge.bridge-nf-call-iptables", "of a pod that reaches another on the same bridge by a Service, the answer is not translated back"),
+		expect("1", check.Warn, "of a pod that reaches another on the same bridge by a Service, the answer is not translated back"),
 	},
 	{
 		"sysctl-bridge-ip6tables", "bridged IPv6 packets are translated back", "net/bridge/bridge-nf-call-ip6tables", "br_netfilter is not loaded; a network plugin with a bridge needs it",
-		expect("1", check.Warn, "net.bridge.bridge-nf-call-ip6tables", "of a pod that reaches another on the same bridge by a Service, the answer is not translated back"),
+		expect("1", check.Warn, "of a pod that reaches another on the same bridge by a Service, the answer is not translated back"),
 	},
 	{
 		"sysctl-rp-filter", "packets may come by another interface than answers go by", "net/ipv4/conf/all/rp_filter", "expected IPv4",
-		func(_ *node, value string) check.Finding {
+		func(_ *node, name, value string) check.Finding {
 			if value == "1" {
-				return check.Warned("net.ipv4.conf.all.rp_filter is 1: expected 0 or 2: packets whose answers go by another interface are dropped").Do("sysctl -w net.ipv4.conf.all.rp_filter=2")
+				return check.Warned("%s is 1: expected 0 or 2: packets whose answers go by another interface are dropped", name).Do("sysctl -w %s=2", name)
 			}
-			return check.Passed("net.ipv4.conf.all.rp_filter is %s", value)
+			return check.Passed("%s is %s", name, value)
 		},
 	},
 	{
 		"sysctl-route-localnet", "neighbours cannot reach loopback addresses", "net/ipv4/conf/all/route_localnet", "expected IPv4",
-		expect("0", check.Warn, "net.ipv4.conf.all.route_localnet", "neighbours may reach what listens on 127.0.0.1 (CVE-2020-8558), and Portolan does not need it"),
+		expect("0", check.Warn, "neighbours may reach what listens on 127.0.0.1 (CVE-2020-8558), and Portolan does not need it"),
 	},
 	{
 		"sysctl-local-ports", "the kernel draws no node ports for outgoing connections", "net/ipv4/ip_local_port_range", "expected IPv4",
-		func(n *node, value string) check.Finding {
+		func(n *node, _, value string) check.Finding {
 			reserved, _ := n.read("proc/sys/net/ipv4/ip_local_reserved_ports")
 			return judgeLocalPorts(value, reserved)
 		},
 	},
 	{
 		"conntrack-max", "connection tracking holds as many connections as kube-proxy's does", "net/netfilter/nf_conntrack_max", noConntrack,
-		func(_ *node, value string) check.Finding {
+		func(_ *node, name, value string) check.Finding {
 			if number(value) < manyConnections {
-				return check.Warned("net.netfilter.nf_conntrack_max is %s: expected %d or more: beyond it, new connections are dropped", value, manyConnections).
+				return check.Warned("%s is %s: expected %d or more: beyond it, new connections are dropped", name, value, manyConnections).
 					Do("Configure conntrack.maxPerCore and conntrack.min, which portolan-agent --init-only sets.")
 			}
-			return check.Passed("net.netfilter.nf_conntrack_max is %s", value)
+			return check.Passed("%s is %s", name, value)
 		},
 	},
 	{
 		"conntrack-usage", "connection tracking has room", "net/netfilter/nf_conntrack_count", noConntrack,
-		func(n *node, value string) check.Finding {
+		func(n *node, _, value string) check.Finding {
 			limit, _ := n.read("proc/sys/net/netfilter/nf_conntrack_max")
 			return judgeUsage(number(value), number(limit))
 		},
 	},
 	{
 		"conntrack-buckets", "connection tracking finds connections at once", "net/netfilter/nf_conntrack_buckets", noConntrack,
-		func(n *node, value string) check.Finding {
+		func(n *node, name, value string) check.Finding {
 			limit, _ := n.read("proc/sys/net/netfilter/nf_conntrack_max")
 			const most = 8
 			if number(limit) > most*number(value) {
-				return check.Warned("net.netfilter.nf_conntrack_buckets is %s for %s connections: expected a bucket for each %d or fewer", value, limit, most).
+				return check.Warned("%s is %s for %s connections: expected a bucket for each %d or fewer", name, value, limit, most).
 					Do("Write a quarter of nf_conntrack_max to /sys/module/nf_conntrack/parameters/hashsize, as portolan-agent --init-only does.")
 			}
-			return check.Passed("net.netfilter.nf_conntrack_buckets is %s, for %s connections", value, limit)
+			return check.Passed("%s is %s, for %s connections", name, value, limit)
 		},
 	},
 	{
 		"conntrack-idle", "idle TCP connections are not forgotten", "net/netfilter/nf_conntrack_tcp_timeout_established", noConntrack,
-		func(_ *node, value string) check.Finding {
+		func(_ *node, name, value string) check.Finding {
 			if number(value) < longIdle {
-				return check.Warned("net.netfilter.nf_conntrack_tcp_timeout_established is %s: expected %d or more: a connection that is idle for longer breaks", value, longIdle).
+				return check.Warned("%s is %s: expected %d or more: a connection that is idle for longer breaks", name, value, longIdle).
 					Do("Configure conntrack.tcpEstablishedTimeout, which portolan-agent --init-only sets.")
 			}
-			return check.Passed("net.netfilter.nf_conntrack_tcp_timeout_established is %s", value)
+			return check.Passed("%s is %s", name, value)
 		},
 	},
 	{
 		"conntrack-liberal", "connection tracking looks at TCP windows", "net/netfilter/nf_conntrack_tcp_be_liberal", noConntrack,
-		expect("0", check.Warn, "net.netfilter.nf_conntrack_tcp_be_liberal", "packets beyond the window pass, which should be as conntrack.tcpBeLiberal configures it"),
+		expect("0", check.Warn, "packets beyond the window pass, which should be as conntrack.tcpBeLiberal configures it"),
 	},
 }
 
 // expect returns what judges a setting that is to have one value.
-func expect(want string, otherwise check.Outcome, name, why string) func(*node, string) check.Finding {
-	return func(_ *node, value string) check.Finding {
+func expect(want string, otherwise check.Outcome, why string) func(n *node, name, value string) check.Finding {
+	return func(_ *node, name, value string) check.Finding {
 		if value == want {
 			return check.Passed("%s is %s", name, value)
 		}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/portolan-net/portolan/agent"
 	"github.com/portolan-net/portolan/cmd/internal/logging"
+	"github.com/portolan-net/portolan/cmd/internal/nodename"
 	"github.com/portolan-net/portolan/cmd/internal/tlsflags"
 	"github.com/portolan-net/portolan/cmd/internal/tokenfile"
 	"github.com/portolan-net/portolan/cmd/internal/version"
@@ -180,7 +181,7 @@ func (o *options) complete() error {
 		return err
 	}
 	var err error
-	if o.node, err = nodeName(o.node, os.Hostname); err != nil {
+	if o.node, err = nodename.Of(o.node, os.Hostname); err != nil {
 		return err
 	}
 	if o.checkpoint == "" {

@@ -47,7 +47,7 @@ func (c *inspection) apiChecks() []check.Check {
 func (c *inspection) reachable(context.Context) check.Finding {
 	api, err := c.api()
 	if err != nil {
-		return check.Failed("%s", strings.Join(strings.Fields(err.Error()), " ")).Do("Give --kubeconfig, and see that the API server answers kubectl.")
+		return check.Failed("%s", check.OneLine(err)).Do("Give --kubeconfig, and see that the API server answers kubectl.")
 	}
 	return check.Passed("the API server answers, Kubernetes %s", api.version.GitVersion)
 }

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -100,7 +99,7 @@ var errAway = errors.New("the API server does not answer")
 
 // unanswered turns an error into a finding: what is not allowed is not looked at.
 func unanswered(err error) check.Finding {
-	text := strings.Join(strings.Fields(err.Error()), " ")
+	text := check.OneLine(err)
 	switch {
 	case errors.Is(err, errAway):
 		return check.Skipped("%s", text)

@@ -106,27 +106,26 @@ func read(nodes []corev1.Node) []*model.Node {
 	return list
 }
 
-func judgeNodeAddresses(nodes []corev1.Node) check.Finding {
-	var without []string
-	for _, node := range read(nodes) {
-		if len(node.IPs) == 0 {
-			without = append(without, node.Name)
+// named returns the names of Nodes, as a control plane reads them, that something holds for.
+func named(nodes []*model.Node, holds func(*model.Node) bool) []string {
+	var names []string
+	for _, node := range nodes {
+		if holds(node) {
+			names = append(names, node.Name)
 		}
 	}
-	if len(without) > 0 {
+	return names
+}
+
+func judgeNodeAddresses(nodes []corev1.Node) check.Finding {
+	if without := named(read(nodes), func(n *model.Node) bool { return len(n.IPs) == 0 }); len(without) > 0 {
 		return check.Warned("%d of %d Nodes have neither an InternalIP nor an ExternalIP: %s", len(without), len(nodes), check.Few(without)).Do("See that the kubelet, or the cloud's controller, sets status.addresses.")
 	}
 	return check.Passed("all %d Nodes have addresses", len(nodes))
 }
 
 func judgePodCIDRs(nodes []corev1.Node) check.Finding {
-	var without []string
-	for _, node := range read(nodes) {
-		if len(node.PodCIDRs) == 0 {
-			without = append(without, node.Name)
-		}
-	}
-	if len(without) > 0 {
+	if without := named(read(nodes), func(n *model.Node) bool { return len(n.PodCIDRs) == 0 }); len(without) > 0 {
 		return check.Warned("%d of %d Nodes have no spec.podCIDRs: %s: by them a node knows which packets are from its pods", len(without), len(nodes), check.Few(without)).
 			Do("Set detectLocal in the configuration to what the network plugin has: ClusterCIDR, BridgeInterface or InterfaceNamePrefix.")
 	}
@@ -177,14 +176,12 @@ func judgeFamilies(nodes []corev1.Node) check.Finding {
 }
 
 func judgeZones(nodes []corev1.Node) check.Finding {
-	zones := map[string]bool{}
-	var without []string
-	for _, node := range read(nodes) {
-		if zones[node.Zone] = true; node.Zone == "" {
-			without = append(without, node.Name)
-		}
+	zones, list := map[string]bool{}, read(nodes)
+	for _, node := range list {
+		zones[node.Zone] = true
 	}
 	delete(zones, "")
+	without := named(list, func(n *model.Node) bool { return n.Zone == "" })
 	switch {
 	case len(zones) == 0:
 		return check.Passed("no Node is in a zone: hints of zones have no effect")

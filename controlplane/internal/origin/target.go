@@ -27,7 +27,8 @@ func To(text string, objects Objects) (Target, error) {
 		return byFrontend(netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), objects)
 	}
 	if addr, err := netip.ParseAddr(text); err == nil {
-		return Target{}, fmt.Errorf("to %q: expected a port too: %s:80", text, bracketed(addr))
+		const web = 80
+		return Target{}, fmt.Errorf("to %q: expected a port too: %s", text, netip.AddrPortFrom(addr, web))
 	}
 	name, port, _ := strings.Cut(text, ":")
 	t := Target{Service: model.ParseKey(name), Port: port}
@@ -39,13 +40,6 @@ func To(text string, objects Objects) (Target, error) {
 		return t, fmt.Errorf("to %q: Service %s has no port %s: expected one of %s", text, t.Service, port, ports(service))
 	}
 	return t, nil
-}
-
-func bracketed(addr netip.Addr) string {
-	if addr.Is6() {
-		return "[" + addr.String() + "]"
-	}
-	return addr.String()
 }
 
 // matches tells whether a port is the one that is meant.

@@ -108,12 +108,10 @@ func (f frontend) String() string {
 // port stands for its node port too, that of the node port for it alone.
 func (f frontend) isMeant(to *origin.Target) bool {
 	at := strconv.Itoa(int(f.at.Port()))
-	switch {
-	case to.Address.IsValid():
+	if to.Address.IsValid() {
 		return f.at.Addr() == to.Address && at == to.Port
-	default:
-		return to.Port == "" || to.Port == at || to.Port == f.port.Name || to.Port == strconv.Itoa(int(f.port.Port))
 	}
+	return to.Port == "" || to.Port == at || to.Port == f.port.Name || to.Port == strconv.Itoa(int(f.port.Port))
 }
 
 // frontends lists a Service's frontends by family and port: its cluster IP, then

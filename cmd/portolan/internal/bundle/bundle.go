@@ -3,7 +3,6 @@
 package bundle
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"time"
@@ -77,11 +76,11 @@ func (o *options) run(command *cobra.Command, _ []string) error {
 	if o.local {
 		c.machine(ctx)
 	}
-	return o.write(ctx, command, c)
+	return o.write(command, c)
 }
 
 // write writes the archive, and beside it what its names stand for.
-func (o *options) write(_ context.Context, command *cobra.Command, c *collection) error {
+func (o *options) write(command *cobra.Command, c *collection) error {
 	if o.file == "" {
 		o.file = "portolan-bundle-" + o.now().UTC().Format("20060102-150405") + ".tar.gz"
 	}

@@ -15,11 +15,11 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/ask"
+	"github.com/portolan-net/portolan/cmd/portolan/internal/output"
 )
 
 // collection is what has been gathered. What cannot be gathered is no reason to gather
@@ -52,12 +52,13 @@ func (c *collection) message(name string, m proto.Message, err error) {
 		c.fail(name, err)
 		return
 	}
-	text, err := protojson.MarshalOptions{Multiline: true, EmitDefaultValues: true}.Marshal(m)
-	if err != nil {
+	var text bytes.Buffer
+	format := output.JSON
+	if err := format.Print(&text, m, nil); err != nil {
 		c.fail(name, err)
 		return
 	}
-	c.add(name, text)
+	c.add(name, text.Bytes())
 }
 
 // ask adds what one control plane says.

@@ -107,6 +107,7 @@ func (o *options) run(command *cobra.Command, _ []string) error {
 		return misused(err)
 	}
 	ctx := command.Context()
+	o.node.probe = check.Once(ctx, o.server.Timeout, probe)
 	all := o.checks(ctx, command.Flags())
 	known := make([]check.Definition, len(all))
 	for i, c := range all {
@@ -119,7 +120,7 @@ func (o *options) run(command *cobra.Command, _ []string) error {
 	if o.list {
 		return o.printList(command, selected)
 	}
-	chosen, err := o.chosen(ctx)
+	chosen, err := o.chosen()
 	if err != nil {
 		return misused(err)
 	}
@@ -150,7 +151,7 @@ func (o *options) checks(ctx context.Context, flags *pflag.FlagSet) []check.Chec
 var errNothing = errors.New("there is nothing to look at: expected a kubeconfig, or root's rights, or namespaces for users; or say what to look at with --scope")
 
 // chosen returns the scopes to look at.
-func (o *options) chosen(ctx context.Context) ([]check.Scope, error) {
+func (o *options) chosen() ([]check.Scope, error) {
 	switch o.scope {
 	case scopeAll:
 		return []check.Scope{check.Node, check.Cluster}, nil
@@ -159,7 +160,7 @@ func (o *options) chosen(ctx context.Context) ([]check.Scope, error) {
 		return []check.Scope{check.Scope(o.scope)}, nil
 	}
 	var list []check.Scope
-	if os.Getuid() == 0 || canProbe(ctx) {
+	if os.Getuid() == 0 || o.canProbe() {
 		list = append(list, check.Node)
 	}
 	if controlplane.HasCluster(o.kubeconfig) {
@@ -172,8 +173,8 @@ func (o *options) chosen(ctx context.Context) ([]check.Scope, error) {
 }
 
 // canProbe tells whether this process may make namespaces.
-func canProbe(ctx context.Context) bool {
-	_, err := probe(ctx)
+func (o *options) canProbe() bool {
+	_, err := o.node.probe()
 	return err == nil
 }
 

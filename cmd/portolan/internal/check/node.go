@@ -15,6 +15,7 @@ import (
 
 	"github.com/portolan-net/portolan/agent"
 	"github.com/portolan-net/portolan/api/check"
+	"github.com/portolan-net/portolan/cmd/internal/nodename"
 	"github.com/portolan-net/portolan/cmd/internal/tlsflags"
 	"github.com/portolan-net/portolan/cmd/internal/tokenfile"
 	"github.com/portolan-net/portolan/cmd/internal/version"
@@ -30,6 +31,8 @@ type nodeOptions struct {
 	token      string
 	checkpoint string
 	health     string
+	// probe probes the kernel, once.
+	probe func() (agent.ProbedKernel, error)
 }
 
 // Where the chart's pods have what it mounts.
@@ -65,11 +68,10 @@ func (o *nodeOptions) complete() error {
 		}
 	}
 	if o.name == "" {
-		host, err := os.Hostname()
-		if err != nil {
-			return fmt.Errorf("--node is not given and there is no host name: %w", err)
+		var err error
+		if o.name, err = nodename.Of("", os.Hostname); err != nil {
+			return err
 		}
-		o.name = strings.ToLower(strings.TrimSpace(host))
 	}
 	if o.tls.CA == "" && isThere(chartCA) {
 		o.tls.CA = chartCA
@@ -98,7 +100,7 @@ func (o *nodeOptions) checks(ctx context.Context, before bool, namespace string,
 		Before: before, IPVS: o.mode == "ipvs",
 		CAFile: o.tls.CA, ServerName: o.tls.ServerName, CertFile: o.tls.Cert, TokenFile: o.token,
 		Audience: controlplane.DefaultAgentAudience, ServiceAccount: namespace + "/" + account,
-		Limit: limit, Dial: o.dialOptions, Probe: probe,
+		Limit: limit, Dial: o.dialOptions, Probe: func(context.Context) (agent.ProbedKernel, error) { return o.probe() },
 	})
 }
 

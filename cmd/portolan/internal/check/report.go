@@ -5,10 +5,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
-	"os"
 	"strings"
-
-	"golang.org/x/term"
 
 	"github.com/portolan-net/portolan/api/check"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/output"
@@ -42,7 +39,7 @@ func (s summary) String() string {
 func (r report) print(w io.Writer, format output.Format) error {
 	switch format {
 	case output.Table:
-		r.table(w, isTerminal(w))
+		r.table(w, output.Coloured(w))
 		return nil
 	case output.JUnit:
 		return r.junit(w)
@@ -53,12 +50,6 @@ func (r report) print(w io.Writer, format output.Format) error {
 		}
 		return format.PrintJSON(w, text)
 	}
-}
-
-// isTerminal tells whether there may be colours (https://no-color.org).
-func isTerminal(w io.Writer) bool {
-	file, isFile := w.(*os.File)
-	return isFile && term.IsTerminal(int(file.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
 // colours are those of the outcomes: green, yellow, red and dim.

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 
-	"google.golang.org/protobuf/encoding/protojson"
-
 	"github.com/portolan-net/portolan/cmd/portolan/internal/output"
 )
 
@@ -61,7 +59,7 @@ func encode(found []result) []byte {
 	for _, r := range found {
 		e := entry{Node: r.node, Differs: r.differs(), Error: r.trouble()}
 		if r.response != nil {
-			e.Compared, _ = protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(r.response) // Our own messages are valid.
+			e.Compared, _ = output.Encode(r.response) // Our own messages are valid.
 		}
 		report.Nodes = append(report.Nodes, e)
 	}

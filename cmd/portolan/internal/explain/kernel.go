@@ -2,16 +2,17 @@ package explain
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/ask"
+	"github.com/portolan-net/portolan/cmd/portolan/internal/output"
 )
 
 // compare asks the node about its kernel.
@@ -22,21 +23,22 @@ func (o *options) compare(ctx context.Context, node string) (*introspectionv1.Co
 }
 
 // both is what programs are told with --kernel.
-func (o *options) both(w io.Writer, explanation, compared proto.Message) error {
-	var text strings.Builder
-	text.WriteString(`{"explanation":`)
-	for i, message := range []proto.Message{explanation, compared} {
-		encoded, err := protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(message)
-		if err != nil {
-			return fmt.Errorf("as JSON: %w", err)
-		}
-		if i > 0 {
-			text.WriteString(`,"kernel":`)
-		}
-		text.Write(encoded)
+func (o *options) both(w io.Writer, explanation, compared proto.Message) (err error) {
+	var all struct {
+		Explanation json.RawMessage `json:"explanation"`
+		Kernel      json.RawMessage `json:"kernel"`
 	}
-	text.WriteString("}")
-	return o.format.PrintJSON(w, []byte(text.String()))
+	if all.Explanation, err = output.Encode(explanation); err != nil {
+		return err
+	}
+	if all.Kernel, err = output.Encode(compared); err != nil {
+		return err
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		return fmt.Errorf("as JSON: %w", err)
+	}
+	return o.format.PrintJSON(w, text)
 }
 
 // judge tells whether the node's kernel has what was decided; it is an error if not.

@@ -89,11 +89,20 @@ func (f *Format) Print(w io.Writer, message proto.Message, table func(io.Writer)
 	if *f == Table || *f == Wide {
 		return table(w)
 	}
-	text, err := protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(message)
+	text, err := Encode(message)
 	if err != nil {
-		return fmt.Errorf("as JSON: %w", err)
+		return err
 	}
 	return f.PrintJSON(w, text)
+}
+
+// Encode returns a message as JSON, with the fields that have no value, for PrintJSON.
+func Encode(message proto.Message) (json.RawMessage, error) {
+	text, err := protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(message)
+	if err != nil {
+		return nil, fmt.Errorf("as JSON: %w", err)
+	}
+	return text, nil
 }
 
 // PrintJSON writes JSON as JSON or YAML, or what a template makes of it.

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/portolan-net/portolan/cmd/portolan/internal/ask"
+	"github.com/portolan-net/portolan/cmd/portolan/internal/output"
 )
 
 // Command returns the command.
@@ -38,13 +38,7 @@ type options struct {
 
 // register adds the flags; the first of the columns that can be sorted by is the default.
 func (o *options) register(command *cobra.Command, columns []column) {
-	flags := command.Flags()
-	var names []string
-	for _, c := range columns {
-		if c.less != nil {
-			names = append(names, c.key())
-		}
-	}
+	flags, names := command.Flags(), sortable(columns)
 	flags.StringVar(&o.sortBy, "sort-by", names[0], "column to sort by, what takes most first: "+strings.Join(names, ", "))
 	flags.IntVar(&o.most, "limit", 20, "how many rows; 0: all")
 	flags.BoolVarP(&o.watch, "watch", "w", false, "show it again and again")
@@ -64,19 +58,25 @@ type column struct {
 // key is what --sort-by calls it.
 func (c column) key() string { return strings.ToLower(c.heading) }
 
-// find returns the column to sort by.
-func (o *options) find(columns []column) (column, error) {
+// sortable returns what --sort-by takes.
+func sortable(columns []column) []string {
 	var names []string
 	for _, c := range columns {
-		if c.less == nil {
-			continue
+		if c.less != nil {
+			names = append(names, c.key())
 		}
-		if c.key() == o.sortBy {
+	}
+	return names
+}
+
+// find returns the column to sort by.
+func (o *options) find(columns []column) (column, error) {
+	for _, c := range columns {
+		if c.less != nil && c.key() == o.sortBy {
 			return c, nil
 		}
-		names = append(names, c.key())
 	}
-	return column{}, fmt.Errorf("--sort-by %q: expected one of %s", o.sortBy, strings.Join(names, ", "))
+	return column{}, fmt.Errorf("--sort-by %q: expected one of %s", o.sortBy, strings.Join(sortable(columns), ", "))
 }
 
 // show shows tables, once or until the context ends.
@@ -90,7 +90,7 @@ func (o *options) show(command *cobra.Command, look func(context.Context) (strin
 		if err != nil {
 			return err
 		}
-		if o.watch && isTerminal(out) {
+		if o.watch && output.IsTerminal(out) {
 			const home = "\x1b[H\x1b[2J"
 			text = home + text
 		}
@@ -113,9 +113,4 @@ func pause(ctx context.Context, d time.Duration) bool {
 	case <-timer.C:
 		return true
 	}
-}
-
-func isTerminal(w io.Writer) bool {
-	file, ok := w.(interface{ Fd() uintptr })
-	return ok && term.IsTerminal(int(file.Fd()))
 }

@@ -4,12 +4,9 @@ package report
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
-
-	"golang.org/x/term"
 
 	"github.com/portolan-net/portolan/cmd/portolan/internal/output"
 )
@@ -28,14 +25,9 @@ type step struct {
 	failed        bool
 }
 
-// New returns a report. Colours are for terminals, unless NO_COLOR is set
-// (https://no-color.org).
+// New returns a report.
 func New(out io.Writer) *Report {
-	file, isFile := out.(*os.File)
-	return &Report{
-		out: out, begun: time.Now(),
-		colours: isFile && term.IsTerminal(int(file.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
-	}
+	return &Report{out: out, begun: time.Now(), colours: output.Coloured(out)}
 }
 
 const (

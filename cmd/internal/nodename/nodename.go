@@ -1,13 +1,14 @@
-package agentcommand
+// Package nodename tells what the Node is called that a program runs on.
+package nodename
 
 import (
 	"fmt"
 	"strings"
 )
 
-// nodeName returns the Node's name: the flag, else the host's name, without blanks
+// Of returns the Node's name: the flag, else the host's name, without blanks
 // and in lower case, as the kubelet registers it.
-func nodeName(flag string, hostname func() (string, error)) (string, error) {
+func Of(flag string, hostname func() (string, error)) (string, error) {
 	if flag != "" {
 		if name := canonical(flag); name != "" {
 			return name, nil
