@@ -17,25 +17,7 @@ const workDirectory = "PORTOLAN_CONFORMANCE_DIRECTORY"
 func program(name string) string { return filepath.Join(os.Getenv(workDirectory), "bin", name) }
 
 // TestMain builds the programs and runs the tests where they may make namespaces.
-func TestMain(m *testing.M) {
-	if netns.Inside() {
-		os.Exit(m.Run())
-	}
-	os.Exit(buildAndEnter())
-}
-
-func buildAndEnter() int {
-	directory, err := os.MkdirTemp("", "portolan-conformance-")
-	if err == nil {
-		defer os.RemoveAll(directory)
-		err = build(directory)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return netns.Reexec()
-}
+func TestMain(m *testing.M) { netns.WithPrograms(m, build) }
 
 func build(directory string) error {
 	command := exec.Command("go", "build", "-o", filepath.Join(directory, "bin")+string(filepath.Separator), "github.com/portolan-net/portolan/cmd/...")

@@ -82,24 +82,11 @@ func TestEveryReasonIsExplained(t *testing.T) {
 	reason := regexp.MustCompile(`(?m)\b(?:Reason:|reason\w+\s*=)\s*"([A-Z][A-Za-z]+)"`)
 	const fewest = 8
 	found := 0
-	for _, pattern := range []string{"../../agent/internal/*/*.go", "../../agent/internal/*/*/*.go", "../../controlplane/internal/events/*.go"} {
-		files, err := filepath.Glob(pattern)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, file := range files {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if strings.HasSuffix(file, "_test.go") {
-				continue
-			}
-			for _, match := range reason.FindAllStringSubmatch(string(text), -1) {
-				found++
-				if !explained[strings.ToLower(match[1])] {
-					t.Errorf("%s: nobody explains %s", file, match[1])
-				}
+	for file, text := range sources(t, "agent/internal/*/*.go", "agent/internal/*/*/*.go", "controlplane/internal/events/*.go") {
+		for _, match := range reason.FindAllStringSubmatch(text, -1) {
+			found++
+			if !explained[strings.ToLower(match[1])] {
+				t.Errorf("%s: nobody explains %s", file, match[1])
 			}
 		}
 	}

@@ -8,6 +8,29 @@ import (
 	"testing"
 )
 
+// sources returns the code, without tests, that patterns below the repository match.
+func sources(t *testing.T, patterns ...string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, pattern := range patterns {
+		files, err := filepath.Glob("../../" + pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatal(pattern, err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[file] = string(text)
+		}
+	}
+	return all
+}
+
 // metricNames finds what the code exports: full names, and those of kube-proxy, which
 // begin with kubeproxy_ there.
 func metricNames(t *testing.T) map[string]string {
@@ -15,26 +38,13 @@ func metricNames(t *testing.T) map[string]string {
 	full := regexp.MustCompile(`(?:NewDesc\(|Name: )"((?:portolan|kube)_[a-z_]+)"[^"]*"([^"]+)"`)
 	prefixed := regexp.MustCompile(`(?:histogram|gauges?|counters?)\("([a-z_]+)",\s*"([^"]+)"`)
 	names := map[string]string{}
-	for _, pattern := range []string{"agent/internal/metrics/*.go", "controlplane/internal/metrics/*.go", "controlplane/internal/statemetrics/*.go"} {
-		files, err := filepath.Glob("../../" + pattern)
-		if err != nil || len(files) == 0 {
-			t.Fatal(pattern, err)
+	for file, text := range sources(t, "agent/internal/metrics/*.go", "controlplane/internal/metrics/*.go", "controlplane/internal/statemetrics/*.go") {
+		for _, match := range full.FindAllStringSubmatch(text, -1) {
+			names[match[1]] = match[2]
 		}
-		for _, file := range files {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if strings.HasSuffix(file, "_test.go") {
-				continue
-			}
-			for _, match := range full.FindAllStringSubmatch(string(text), -1) {
-				names[match[1]] = match[2]
-			}
-			if strings.HasSuffix(file, "kubeproxy.go") {
-				for _, match := range prefixed.FindAllStringSubmatch(string(text), -1) {
-					names["kubeproxy_"+match[1]] = match[2]
-				}
+		if strings.HasSuffix(file, "kubeproxy.go") {
+			for _, match := range prefixed.FindAllStringSubmatch(text, -1) {
+				names["kubeproxy_"+match[1]] = match[2]
 			}
 		}
 	}

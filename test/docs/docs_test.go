@@ -24,25 +24,7 @@ const directory = "PORTOLAN_DOCS_BIN"
 // mark is in the pages that are run.
 const mark = "<!-- run by test/docs -->"
 
-func TestMain(m *testing.M) {
-	if netns.Inside() {
-		os.Exit(m.Run())
-	}
-	os.Exit(buildAndEnter())
-}
-
-func buildAndEnter() int {
-	dir, err := os.MkdirTemp("", "portolan-docs-")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		err = build(dir)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return netns.Reexec()
-}
+func TestMain(m *testing.M) { netns.WithPrograms(m, build) }
 
 // build builds the programs, and grpcurl, into a directory.
 func build(dir string) error {

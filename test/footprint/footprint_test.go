@@ -23,31 +23,16 @@ import (
 // directory names the environment variable that says where the programs are.
 const directory = "PORTOLAN_FOOTPRINT_BIN"
 
-func TestMain(m *testing.M) {
-	if netns.Inside() {
-		os.Exit(m.Run())
-	}
-	os.Exit(buildAndEnter())
-}
+func TestMain(m *testing.M) { netns.WithPrograms(m, build) }
 
-func buildAndEnter() int {
-	dir, err := os.MkdirTemp("", "portolan-footprint-")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		command := exec.Command("go", "build", "-trimpath", "-tags", "grpcnotrace", "-o", dir+string(filepath.Separator), "./cmd/...")
-		command.Dir = "../.."
-		command.Env = append(os.Environ(), "CGO_ENABLED=0")
-		command.Stderr = os.Stderr
-		err = command.Run()
+func build(dir string) error {
+	command := exec.Command("go", "build", "-trimpath", "-tags", "grpcnotrace", "-o", dir+string(filepath.Separator), "./cmd/...")
+	command.Dir = "../.."
+	command.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if output, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("building the programs: %w\n%s", err, output)
 	}
-	if err == nil {
-		err = os.Setenv(directory, dir)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "building the programs:", err)
-		return 1
-	}
-	return netns.Reexec()
+	return os.Setenv(directory, dir)
 }
 
 const (

@@ -25,10 +25,29 @@ func Main(m Runner) {
 	os.Exit(reexec(os.Args))
 }
 
-// Reexec runs this program again in new namespaces and returns its exit code.
-func Reexec() int { return reexec(os.Args) }
+// WithPrograms has a directory for what the tests run filled by build, which tells the
+// environment where it is, and then is Main. The directory is removed at the end.
+func WithPrograms(m Runner, build func(directory string) error) {
+	if Inside() {
+		os.Exit(m.Run())
+	}
+	os.Exit(buildAndEnter(build))
+}
 
-// Inside tells whether this process was started by Main or Reexec.
+func buildAndEnter(build func(directory string) error) int {
+	directory, err := os.MkdirTemp("", "portolan-test-")
+	if err == nil {
+		defer os.RemoveAll(directory)
+		err = build(directory)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return reexec(os.Args)
+}
+
+// Inside tells whether this process was started by Main or WithPrograms.
 func Inside() bool { return os.Getenv(inside) != "" }
 
 func reexec(args []string) int {

@@ -22,25 +22,7 @@ import (
 const directory = "PORTOLAN_SCRIPTS_BIN"
 
 // TestMain builds the programs and runs the tests in a namespace.
-func TestMain(m *testing.M) {
-	if netns.Inside() {
-		os.Exit(m.Run())
-	}
-	os.Exit(buildAndEnter())
-}
-
-func buildAndEnter() int {
-	dir, err := os.MkdirTemp("", "portolan-scripts-")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		err = build(dir)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return netns.Reexec()
-}
+func TestMain(m *testing.M) { netns.WithPrograms(m, build) }
 
 func build(dir string) error {
 	command := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "./cmd/...")
