@@ -41,7 +41,7 @@ var elsewhere = map[int]string{
 	130: "agent/internal/dataplane/nftables TestATamperedSkeletonIsMadeAnew",
 	131: "agent/internal/reconcile TestANodeThatIsGoneIsNotEligible, agent/internal/health TestANodeThatGoesAwayIsNotHealthyButAlive, agent/internal/reconcile TestTheConfigurationOfANodeThatIsGoneStaysInForce",
 	133: "controlplane/internal/configfile TestContentThatIsGoodIsTakenAndOtherRefused, controlplane/internal/configfile TestAConfigMapsFilesChangeTogether, controlplane/internal/configfile TestATornFileIsNotRefused, controlplane/internal/round TestChangedSettingsReachAllNodesAndNothingElse",
-	134: "cmd/internal/agentcommand TestTheNodesNameIsTheFlagOrTheHostName, cmd/internal/agentcommand TestOptionsAreRefusedByName",
+	134: "cmd/internal/nodename TestTheNodesNameIsTheFlagOrTheHostName, cmd/internal/agentcommand TestOptionsAreRefusedByName",
 	135: "agent/internal/dataplane/nftables TestCleanupLeavesNothing, agent TestRulesOutliveTheAgentAndCleanupRemovesThem, agent TestACleanupThatFailsIsAnError, agent/internal/dataplane/ipvs TestCleanupLeavesNothing, test/conformance TestTheModeIsSwitchedUnderConnections",
 	136: "agent TestRulesOutliveTheAgentAndCleanupRemovesThem, test/conformance TestNothingIsNoticedOfRestarts",
 	137: "agent TestInitSetsWhatTheControlPlaneSaysAndAcknowledgesNothing, agent TestInitWithoutAControlPlane, agent TestInitSaysWhyAConfigurationCannotBeUsed, api/subscribe TestAnObserverIsToldAndAcknowledgesNothing",
