@@ -148,10 +148,16 @@ func (w *watch) follow(ctx context.Context, cancel context.CancelCauseFunc, i in
 		case codes.InvalidArgument, codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented:
 			cancel(fmt.Errorf("%s: %s", r.Name, status.Convert(err).Message()))
 			return
-		default:
-			if ctx.Err() == nil { // Else what was known last is worth more.
-				w.note(i, nil, err)
+		case codes.DeadlineExceeded, codes.Canceled:
+			// The replica and grpc have clocks of their own for our deadline, which may end
+			// a stream before the context is done.
+			select {
+			case <-ctx.Done():
+			case <-time.After(again):
 			}
+		}
+		if ctx.Err() == nil { // Else what was known last is worth more.
+			w.note(i, nil, err)
 		}
 		select {
 		case <-ctx.Done():

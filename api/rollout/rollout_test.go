@@ -144,6 +144,23 @@ func TestAChangeIsNoticedAtOnce(t *testing.T) {
 	})
 }
 
+// TestTheDeadlineIsNotAnAbsence of a replica whose clock is a moment early: what it said last
+// is told.
+func TestTheDeadlineIsNotAnAbsence(t *testing.T) {
+	for _, code := range []codes.Code{codes.DeadlineExceeded, codes.Canceled} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFake(answer(2, 2, 1), nil)
+			time.AfterFunc(time.Second-time.Millisecond, func() { f.set(nil, status.Error(code, "stream terminated")) })
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			progress, err := Wait(ctx, []Replica{{"cp", f}}, &rolloutv1.WatchRequest{Service: "d/web"}, everybody, nil)
+			if !errors.Is(err, context.DeadlineExceeded) || progress.String() != "1 of 2 nodes have applied it" {
+				t.Errorf("%s: %s, %v", code, progress, err)
+			}
+		})
+	}
+}
+
 func TestWhatMakesNoSenseIsNotWaitedFor(t *testing.T) {
 	for _, code := range []codes.Code{codes.InvalidArgument, codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented} {
 		synctest.Test(t, func(t *testing.T) {

@@ -122,7 +122,7 @@ func (w *world) leave(t *testing.T) {
 			t.Errorf("%s: %d %s, %v: want %d", url, status, text, err, want)
 		}
 	}
-	status, text, err := w.b.Get(fmt.Sprintf("http://%s:10256/endpoint-unused?timeout=100ms", lab.NodeIP), soon)
+	status, text, err := w.b.Get(fmt.Sprintf("http://%s:10256/endpoint-unused?timeout=2s", lab.NodeIP), soon)
 	if status != http.StatusServiceUnavailable || !strings.Contains(text, "Service e2e/rolling still sends to "+w.b.IP) {
 		t.Errorf("a pod that is in use: %d %s, %v", status, text, err)
 	}
