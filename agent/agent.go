@@ -52,6 +52,9 @@ type Config struct {
 	BindHardFail bool
 	// Profiling serves profiles beside the metrics.
 	Profiling bool
+	// ServiceTrafficPeriod is how often to read the kernel's connection table to count
+	// connections and bytes of Services; zero means that nobody counts.
+	ServiceTrafficPeriod time.Duration
 	// Flags has the value of every flag, to be served.
 	Flags   map[string]string
 	Version string
@@ -123,8 +126,9 @@ func run(ctx context.Context, config Config, planes []dataplane.Dataplane) error
 	// The loop answers through the subscriber and the subscriber calls the loop, as
 	// the health checks do; closures that are called later break the circles.
 	var subscriber *subscribe.Subscriber
+	meter := newMeter(config)
 	observed := metrics.New(metrics.Config{
-		Status: func() subscribe.Status { return subscriber.Status() }, Version: config.Version, Now: time.Now,
+		Status: func() subscribe.Status { return subscriber.Status() }, Traffic: meter, Version: config.Version, Now: time.Now,
 	})
 	cleaner := conntrack.New(config.Logger.Named("conntrack"), observed.Conntrack)
 	localhostPorts := localhost.New(config.Logger.Named("localhost"))
@@ -136,6 +140,7 @@ func run(ctx context.Context, config Config, planes []dataplane.Dataplane) error
 		Addresses: addresses, AddressesChanged: changed,
 		Sysctls:        setSysctls(kernel(), observed),
 		CleanConntrack: cleaner.Clean, HealthChecks: checks.Update, LocalhostPorts: localhostPorts.Update,
+		Frontends:      frontends(meter),
 		Acknowledge:    func(r subscribe.Result) bool { return subscriber.Acknowledge(r) },
 		Limits:         ruleset.Limits{Service: config.MaxServiceElements, Node: config.MaxElements},
 		CheckpointPath: config.CheckpointPath, Observer: observed, Now: time.Now,
@@ -150,6 +155,9 @@ func run(ctx context.Context, config Config, planes []dataplane.Dataplane) error
 	})
 	defer func() { _ = endpoints.Close() }()
 	parts := append(listeners(config, observed, endpoints), loop.Run, subscriber.Run, cleaner.Run, checks.Run, localhostPorts.Run)
+	if meter != nil {
+		parts = append(parts, meter.Run)
+	}
 	for _, part := range parts {
 		group.Go(func() error { return part(ctx) })
 	}

@@ -32,6 +32,9 @@ func initialize(ctx context.Context, config Config, timeout time.Duration, tree 
 	if found.Mode == discoveryv1.ProxyMode_PROXY_MODE_IPVS {
 		report = report.And(tree.ApplyIPVS(found.IPVS.GetStrictArp()))
 	}
+	if config.ServiceTrafficPeriod > 0 {
+		report = report.And(tree.ApplyAccounting())
+	}
 	if err := report.Err(); err != nil {
 		return "", fmt.Errorf("node %q: %w", config.Node, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/portolan-net/portolan/agent/internal/health"
 	"github.com/portolan-net/portolan/agent/internal/reconcile"
 	"github.com/portolan-net/portolan/agent/internal/state"
+	"github.com/portolan-net/portolan/agent/internal/traffic"
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	"github.com/portolan-net/portolan/api/subscribe"
 )
@@ -19,7 +20,9 @@ import (
 // Config says what metrics are of.
 type Config struct {
 	// Status tells how the subscription stands.
-	Status  func() subscribe.Status
+	Status func() subscribe.Status
+	// Traffic counts that of Services; nil if nobody does.
+	Traffic *traffic.Meter
 	Version string
 	Now     func() time.Time
 }
@@ -53,6 +56,9 @@ func New(config Config) *Metrics {
 	m.Registry.MustRegister(m.kube.collectors()...)
 	m.Registry.MustRegister(subscriptionCollector{config.Status},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if config.Traffic != nil {
+		m.Registry.MustRegister(trafficCollector{config.Traffic})
+	}
 	return m
 }
 

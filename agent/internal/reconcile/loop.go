@@ -51,6 +51,8 @@ type Config struct {
 	HealthChecks   func([]ruleset.HealthCheck)
 	// LocalhostPorts is told of the node ports on loopback addresses. May be nil.
 	LocalhostPorts func([]ruleset.LocalhostPort)
+	// Frontends is told what has changed of the frontends, and of whose they are. May be nil.
+	Frontends func([]ruleset.Change)
 	// Acknowledge reports the fate of the latest transaction once more.
 	Acknowledge func(subscribe.Result) bool
 	// Limits bounds how much of the kernel Services may take.
@@ -295,7 +297,8 @@ func (l *Loop) adopt(ctx context.Context) {
 	l.noteConfig()
 	l.settings = Settings(l.config, l.state.Cluster(), l.addresses)
 	l.table.SetEnvironment(Environment(l.config, l.addresses))
-	l.table.Update(maps.Keys(AllServices(l.state, l.table)), l.view)
+	changes := l.table.Update(maps.Keys(AllServices(l.state, l.table)), l.view)
+	l.tellFrontends(&changes)
 	for _, p := range l.planes {
 		if p.Supported() && p.Adopt(ctx, l.settings, l.table) {
 			p.whole, l.adopted = false, true

@@ -35,6 +35,7 @@ func (l *Loop) sync(ctx context.Context) error {
 		names = AllServices(l.state, l.table)
 	}
 	changes := l.table.Update(maps.Keys(names), l.view)
+	l.tellFrontends(&changes)
 	l.dirty = state.Dirty{}
 	l.Observer.Rejected(l.rejections())
 
@@ -88,6 +89,14 @@ func (l *Loop) update(ctx context.Context, p *plane, changes *ruleset.Changes, c
 		return
 	}
 	p.whole, p.repairing = false, false
+}
+
+// tellFrontends passes on which frontends there are.
+func (l *Loop) tellFrontends(changes *ruleset.Changes) {
+	if l.Frontends != nil {
+		l.Frontends(changes.Frontends)
+		l.Frontends(changes.Moved)
+	}
 }
 
 // warnOfServices passes on what of Services is not in force as they ask for it.

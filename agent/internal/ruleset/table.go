@@ -43,7 +43,9 @@ func NewTable() *Table {
 
 // Changes is the difference between two contents of a table.
 type Changes struct {
-	Frontends                          []Change
+	Frontends []Change
+	// Moved are frontends that another Service has now, and that are the same to the kernel.
+	Moved                              []Change
 	AddedClusterIPs, RemovedClusterIPs []netip.Addr
 	AddedOutsideIPs, RemovedOutsideIPs []netip.Addr
 	AddedHairpins, RemovedHairpins     []Hairpin
@@ -150,6 +152,8 @@ func (t *Table) Update(names iter.Seq[string], view func(name string) View) Chan
 	for key, old := range before {
 		if now := t.owner[key]; !old.Same(now) {
 			changes.Frontends = append(changes.Frontends, Change{old, now})
+		} else if old != nil && old.Service != now.Service {
+			changes.Moved = append(changes.Moved, Change{old, now})
 		}
 	}
 	changes.AddedClusterIPs, changes.RemovedClusterIPs = clusterIPs.changes(t.clusterIPs)

@@ -44,6 +44,15 @@ type setting struct {
 // everything, whatever fails.
 func (t Tree) Apply(config *discoveryv1.Conntrack) Report { return t.apply(t.settings(config)) }
 
+// ApplyAccounting has the kernel count the bytes of connections, and tell when they end. Of
+// those that there are it does not.
+func (t Tree) ApplyAccounting() Report {
+	return t.apply([]setting{
+		{path: "proc/sys/net/netfilter/nf_conntrack_acct", value: 1},
+		{path: "proc/sys/net/netfilter/nf_conntrack_events", value: 1, atLeast: true},
+	})
+}
+
 func (t Tree) apply(list []setting) Report {
 	var report Report
 	for _, s := range list {

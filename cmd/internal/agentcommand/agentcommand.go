@@ -37,6 +37,7 @@ type options struct {
 	metrics    string
 	hardFail   bool
 	profiling  bool
+	traffic    time.Duration
 	maxService int
 	maxAll     int
 
@@ -83,6 +84,7 @@ func (o *options) register(flags *pflag.FlagSet) {
 	flags.IntVar(&o.maxService, "max-service-elements", agent.DefaultMaxServiceElements, "Services that need more map elements keep what they have; 0 means no limit")
 	flags.IntVar(&o.maxAll, "max-elements", agent.DefaultMaxElements, "how many map elements all Services may need; 0 means no limit")
 	flags.BoolVar(&o.hardFail, "bind-address-hard-fail", false, "end if one of these addresses is taken, instead of trying again")
+	flags.DurationVar(&o.traffic, "service-traffic-period", 0, "count connections and bytes of each Service, and read the kernel's connection table this often for that, such as 30s; 0 is off")
 	flags.BoolVar(&o.profiling, "profiling", false, "serve profiles at /debug/pprof, beside the metrics")
 	flags.BoolVar(&o.initOnly, "init-only", false, "set the kernel's connection tracking up as configured, say what was set, and end")
 	flags.DurationVar(&o.initTimeout, "init-timeout", defaultInitTimeout, "with --init-only, how long to wait for a control plane before the checkpoint's configuration is used")
@@ -118,6 +120,9 @@ func (o *options) run(command *cobra.Command) error {
 	if err := o.complete(); err != nil {
 		return err
 	}
+	if o.traffic != 0 && o.traffic < time.Second {
+		return fmt.Errorf("--service-traffic-period=%s: expected 1s or more, or 0 for off", o.traffic)
+	}
 	dial, err := o.dialOptions()
 	if err != nil {
 		return err
@@ -126,7 +131,7 @@ func (o *options) run(command *cobra.Command) error {
 		Node: o.node, Servers: o.servers, DialOptions: dial,
 		CheckpointPath: o.checkpoint, MaxServiceElements: o.maxService, MaxElements: o.maxAll,
 		HealthAddress: o.healthz, MetricsAddress: o.metrics,
-		BindHardFail: o.hardFail, Profiling: o.profiling, Flags: values(command.Flags()),
+		BindHardFail: o.hardFail, Profiling: o.profiling, ServiceTrafficPeriod: o.traffic, Flags: values(command.Flags()),
 		Version: version.String(), Instance: instance(), Logger: logger,
 	}
 	if !o.initOnly {
