@@ -119,3 +119,54 @@ func TestANodeThatHalfClosesIsNoLongerWaitedFor(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatIsPushedIsToldBeforeItsAnswer, with the revisions that it leads from and to, and
+// never to an observer.
+func TestWhatIsPushedIsToldBeforeItsAnswer(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		pushed, answers := make(chan Pushed, 10), make(chan Acknowledged, 10)
+		r := newReplica(t, func(c *Config) {
+			c.Pushed = func(p Pushed) { pushed <- p }
+			c.Observe = func(a Acknowledged) { answers <- a }
+		})
+		defer r.stop()
+		r.commit(t, "services", services(3, 80)...)
+		began := time.Now()
+		c := r.open(t).node("n")
+		defer c.close()
+		answer := func(from, to uint64, full bool, reason string, detail *discoveryv1.ErrorDetail) {
+			t.Helper()
+			sent := last(c.commit())
+			time.Sleep(time.Second)
+			c.ack(&discoveryv1.Ack{ResponseNonce: sent.GetNonce(), Digest: sent.GetDigest(), ErrorDetail: detail})
+			synctest.Wait()
+			p, a := <-pushed, <-answers
+			if want := (Pushed{Node: "n", From: from, To: to, At: began}); p != want || a.Pushed != want {
+				t.Errorf("pushed %+v, answered %+v, want %+v", p, a.Pushed, want)
+			}
+			if a.Received.Sub(a.At) != time.Second || a.FullSync != full || a.Reason != reason || a.Failed() != (detail != nil) {
+				t.Errorf("%+v", a)
+			}
+		}
+		answer(0, 1, true, "", nil)
+		began = time.Now()
+		r.commit(t, "services", services(3, 81)...)
+		synctest.Wait()
+		r.commit(t, "services", services(3, 82)...)
+		r.commit(t, "services", services(3, 83)...)
+		answer(1, 2, false, "Internal: no room", &discoveryv1.ErrorDetail{Code: 13, Message: "no room"})
+		began = time.Now()
+		answer(2, 4, false, "", nil)
+		o := r.observe(t)
+		defer o.close()
+		o.commit()
+		synctest.Wait()
+		r.commit(t, "services", services(3, 84)...)
+		time.Sleep(time.Minute)
+		for len(pushed) > 0 {
+			if p := <-pushed; p.Node == "n" && p.To == 5 && p.From == 0 {
+				t.Errorf("%+v is an observer's", p)
+			}
+		}
+	})
+}

@@ -98,11 +98,11 @@ func about(t *trace) []attribute.KeyValue {
 func trouble(t *trace) string {
 	switch {
 	case t.refusals > 0 && t.late:
-		return fmt.Sprintf("%d nodes have refused, %d have not answered within %s", t.refusals, t.silent, answerWithin)
+		return fmt.Sprintf("nodes that refused: %d, that did not answer within %s: %d", t.refusals, answerWithin, t.silent)
 	case t.refusals > 0:
-		return fmt.Sprintf("%d nodes have refused", t.refusals)
+		return fmt.Sprintf("nodes that refused: %d", t.refusals)
 	case t.late:
-		return fmt.Sprintf("%d nodes have not answered within %s", t.silent, answerWithin)
+		return fmt.Sprintf("nodes that did not answer within %s: %d", answerWithin, t.silent)
 	default:
 		return ""
 	}
