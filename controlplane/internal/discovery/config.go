@@ -31,7 +31,8 @@ type Config struct {
 	Doubt func(held, served int) bool
 	// Observe is told of each first acknowledgement of a transaction; may be nil.
 	Observe func(Acknowledged)
-	// Pushed is told of each transaction as it is begun, but of those to observers; may be nil.
+	// Pushed is told of each transaction that a change causes, as it is begun; may be nil. The
+	// first of a stream is none of these, and may be an observer's, who does not answer.
 	// It is called where many nodes are sent to, and must not wait.
 	Pushed func(Pushed)
 	// Events is told of what people should hear of; may be nil. It must not wait.

@@ -302,7 +302,7 @@ func (s *session) begin(tx transaction) error {
 	s.out.resources, s.out.sent = 0, 0
 	s.began = s.server.cfg.Now()
 	s.alarm.progress(s.began)
-	if pushed := s.server.cfg.Pushed; pushed != nil && !s.observer {
+	if pushed := s.server.cfg.Pushed; pushed != nil && s.byChange && !s.observer {
 		pushed(s.pushed())
 	}
 	if tx.small && !s.observer {

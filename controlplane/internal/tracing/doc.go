@@ -20,6 +20,8 @@
 // While a node has not answered, it is not sent anything else, and several revisions gather
 // for it. Its next transaction leads from one revision to another, and its answer counts for
 // every trace of a revision between. The keeper knows the transactions that are under
-// way. A trace is complete once none of them begins before its revision, and it has been quiet
-// for long enough that all streams have noticed the revision; else after answerWithin.
+// way, but for those that begin a stream: no change has caused them, and nobody waits for their
+// answers, which count if they come in time. A trace is complete once none of the others begins
+// before its revision, and it has been quiet for long enough that all streams have noticed the
+// revision; else after answerWithin.
 package tracing

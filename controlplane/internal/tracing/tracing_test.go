@@ -77,7 +77,7 @@ func start(exporter sdktrace.SpanExporter, configure func(*Config)) (t *Tracer, 
 	return t, func() time.Duration {
 		began := time.Now()
 		cancel()
-		<-done
+		_ = <-done
 		return time.Since(began)
 	}
 }
@@ -121,7 +121,7 @@ func TestATraceSaysWhatChangedAndWhichNodeRefused(t *testing.T) {
 		}
 		said := map[string]string{}
 		for _, a := range append(root.Attributes(), apply.Attributes()...) {
-			said[string(a.Key)] = a.Value.Emit()
+			said[string(a.Key)] = a.Value.String()
 		}
 		for key, want := range map[string]string{
 			"portolan.revision": "2", "portolan.resources": "3", "portolan.objects": `["Service default/web"]`, "portolan.objects.total": "1",
