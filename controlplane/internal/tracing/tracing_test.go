@@ -72,12 +72,12 @@ func start(exporter sdktrace.SpanExporter, configure func(*Config)) (t *Tracer, 
 	}
 	t = New(cfg)
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- t.Run(ctx) }()
+	var running sync.WaitGroup
+	running.Go(func() { _ = t.Run(ctx) })
 	return t, func() time.Duration {
 		began := time.Now()
 		cancel()
-		_ = <-done
+		running.Wait()
 		return time.Since(began)
 	}
 }
