@@ -34,6 +34,7 @@ import (
 	"github.com/portolan-net/portolan/controlplane/internal/round"
 	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
 	"github.com/portolan-net/portolan/controlplane/internal/statemetrics"
+	"github.com/portolan-net/portolan/controlplane/internal/tracing"
 	"github.com/portolan-net/portolan/controlplane/internal/userauth"
 )
 
@@ -56,6 +57,7 @@ type Config struct {
 	ProxyConfig
 	BrakeConfig
 	IdentityConfig
+	TracingConfig
 
 	// Agents is where agents connect; nil serves none. Credentials are its TLS.
 	Agents      net.Listener
@@ -102,6 +104,8 @@ type controlPlane struct {
 	events *events.Recorder
 	// agents lets agents in; nil if nobody is asked who he is.
 	agents *agentAuth
+	// tracer is nil if nothing is traced.
+	tracer *tracing.Tracer
 	// users lets people in over the network; nil if that is not served.
 	users *userauth.Gate
 }
@@ -112,6 +116,10 @@ func Run(ctx context.Context, config Config) error {
 	if err != nil {
 		return err
 	}
+	return c.run(ctx)
+}
+
+func (c *controlPlane) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return c.source(ctx) })
 	group.Go(func() error { return c.driver.Run(ctx) })
@@ -125,22 +133,25 @@ func Run(ctx context.Context, config Config) error {
 	if c.agents != nil {
 		group.Go(func() error { return c.agents.run(ctx) })
 	}
-	if config.Agents != nil {
-		group.Go(func() error { return c.serve(ctx, config.Agents, c.agentServer()) })
+	if c.tracer != nil {
+		group.Go(func() error { return c.tracer.Run(ctx) })
 	}
-	if config.API != nil {
-		group.Go(func() error { return c.serve(ctx, config.API, c.apiServer()) })
+	if c.Agents != nil {
+		group.Go(func() error { return c.serve(ctx, c.Agents, c.agentServer()) })
 	}
-	if config.Admin != nil {
-		group.Go(func() error { return c.serve(ctx, config.Admin, c.adminServer()) })
+	if c.API != nil {
+		group.Go(func() error { return c.serve(ctx, c.API, c.apiServer()) })
 	}
-	if config.Metrics != nil {
-		group.Go(func() error { return metrics.Serve(ctx, config.Metrics, c.metrics.Handler()) })
+	if c.Admin != nil {
+		group.Go(func() error { return c.serve(ctx, c.Admin, c.adminServer()) })
+	}
+	if c.Metrics != nil {
+		group.Go(func() error { return metrics.Serve(ctx, c.Metrics, c.metrics.Handler()) })
 	}
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
-	config.Logger.Info("control plane stopped; nodes keep their rules")
+	c.Logger.Info("control plane stopped; nodes keep their rules")
 	return nil
 }
 
@@ -157,6 +168,9 @@ func assemble(config Config) (*controlPlane, error) {
 		return nil, err
 	}
 	if err := c.recordEvents(); err != nil {
+		return nil, err
+	}
+	if err := c.trace(); err != nil {
 		return nil, err
 	}
 	limits, err := c.brakeLimits()
@@ -178,21 +192,21 @@ func assemble(config Config) (*controlPlane, error) {
 	}
 	c.metrics = metrics.New(metrics.Config{
 		Cluster: c.objects, Snapshots: c.snapshots, Nodes: registry, Version: config.Version,
-		Stats: func() discovery.Stats { return c.discovery.Stats() }, Events: c.eventStats,
+		Stats: func() discovery.Stats { return c.discovery.Stats() }, Events: c.eventStats, Traces: c.traceStats,
 		Held: func() brake.State { return c.driver.Held() }, Unauthenticated: c.agents.refusedPeers,
 		Others: others, Profiling: config.Profiling,
 	})
 	c.discovery, err = discovery.New(discovery.Config{
 		Snapshots: c.snapshots, Nodes: registry, Logger: config.Logger.Named("discovery"),
 		MaxStreams: c.MaxStreams, Doubt: func(held, served int) bool { return c.driver.Doubt(held, served) },
-		Observe: c.metrics.Acknowledged, Events: c.discoveryEvents(), Now: time.Now, Authorize: c.authorize(),
+		Observe: c.acknowledged(), Pushed: c.pushed(), Events: c.discoveryEvents(), Now: time.Now, Authorize: c.authorize(),
 	})
 	if err != nil {
 		return nil, err
 	}
 	c.driver = round.New(round.Config{
 		Cluster: c.objects, Snapshots: c.snapshots, Settings: settings, MaxServiceEndpoints: c.MaxServiceEndpoints,
-		Logger: config.Logger.Named("compile"), Observe: c.metrics.Round,
+		Logger: config.Logger.Named("compile"), Observe: c.rounds(),
 		Brake: limits, List: list,
 	})
 	c.intro = introspection.New(introspection.Config{Snapshots: c.snapshots, Nodes: registry, Cluster: c.objects, Explainer: explainer{c.objects, c.driver}, Group: c.group, Compare: c.discovery.Compare, Held: c.driver.Held, Now: time.Now})

@@ -155,6 +155,7 @@ func (w *watch) follow(ctx context.Context, cancel context.CancelCauseFunc, i in
 			case <-ctx.Done():
 			case <-time.After(again):
 			}
+		default: // Said below, and asked again.
 		}
 		if ctx.Err() == nil { // Else what was known last is worth more.
 			w.note(i, nil, err)

@@ -109,6 +109,8 @@ func TestDataFlowsOneWay(t *testing.T) {
 		{"agent/internal/dataplane/nftables", "agent/internal/nodecheck", "agent"},
 		{"controlplane/internal/admission", "controlplane/internal/kube", "controlplane/internal/clustercheck", "controlplane"},
 		{"controlplane/internal/limit", "controlplane/internal/discovery", "controlplane"},
+		{"controlplane/internal/discovery", "controlplane/internal/tracing", "controlplane/internal/metrics", "controlplane"},
+		{"controlplane/internal/round", "controlplane/internal/tracing", "controlplane"},
 		{"controlplane/internal/settle", "controlplane/internal/configfile", "controlplane"},
 		{"api/config/v1alpha1", "controlplane/internal/proxyconfig", "controlplane/internal/configuration", "controlplane"},
 		{"controlplane/internal/near", "controlplane/internal/strictyaml", "controlplane/internal/proxyconfig"},
@@ -141,6 +143,7 @@ func TestImportsThatOnePackageHasAlone(t *testing.T) {
 		"k8s.io/client-go/util/jsonpath": "cmd/portolan/internal/output", // Which needs nothing of the rest.
 		"github.com/google/nftables":     "agent/internal/dataplane/nftables",
 		"github.com/moby/ipvs":           "agent/internal/dataplane/ipvs",
+		"go.opentelemetry.io":            "controlplane/internal/tracing",
 	}
 	for _, p := range list(t, "./...") {
 		for _, imported := range p.Imports {

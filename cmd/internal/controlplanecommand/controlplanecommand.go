@@ -38,6 +38,7 @@ type options struct {
 	metrics      string
 	stateMetrics bool
 	profiling    bool
+	tracing      tracingFlags
 }
 
 // New returns the command.
@@ -82,6 +83,7 @@ their rules while no control plane runs.`,
 	flags.StringVar(&o.identity.AgentAudience, "agent-audience", controlplane.DefaultAgentAudience, "audience of agents' tokens")
 	flags.StringVar(&o.identity.AgentServiceAccount, "agent-service-account", controlplane.DefaultAgentServiceAccount, "ServiceAccount of agents, NAMESPACE/NAME")
 	flags.StringVar(&o.api, "api-listen", "", "where those ask over the network whom the cluster allows to, by a token (TokenReview, SubjectAccessReview); needs TLS; empty means nowhere")
+	o.tracing.register(flags)
 	o.tls.RegisterServer(flags)
 	o.logging.Register(flags)
 	return command
@@ -98,6 +100,9 @@ func (o *options) run(ctx context.Context) error {
 		MaxServicePorts: o.maxPorts, MaxServiceEndpoints: o.maxEndpoints,
 		KubeStateMetrics: o.stateMetrics, Profiling: o.profiling,
 		Instance: hostname(), Version: version.String(), Logger: logger, Rand: rand.Reader,
+	}
+	if config.TracingConfig, err = o.tracing.config(); err != nil {
+		return err
 	}
 	if config.Agents, err = listen(ctx, "--listen", o.listen); err != nil {
 		return err

@@ -4,11 +4,9 @@ package tlsflags
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 
 	"github.com/spf13/pflag"
 	"google.golang.org/grpc/credentials"
@@ -147,14 +145,11 @@ func (f *Flags) Plaintext() bool { return f.CA == "" && f.Cert == "" }
 func (f *Flags) config() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS13}
 	if f.CA != "" {
-		pem, err := os.ReadFile(f.CA)
+		pool, err := authorities(f.CA)
 		if err != nil {
-			return nil, fmt.Errorf("--tls-ca-file: %w", err)
+			return nil, fmt.Errorf("--tls-ca-file %s: %w", f.CA, err)
 		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("--tls-ca-file %s: expected certificates in PEM", f.CA)
-		}
+		config.RootCAs = pool
 	}
 	if f.Cert == "" {
 		return config, nil

@@ -225,7 +225,7 @@ func TestFilesThatCannotBeUsedAreNamed(t *testing.T) {
 	for want, bad := range map[string]Flags{
 		"--tls-ca-file: expected --tls-cert-file and --tls-key-file with it": {CA: good.CA},
 		"expected both of --tls-cert-file and --tls-key-file, or neither":    {Cert: good.Cert},
-		"--tls-ca-file: open /nowhere":                                       {CA: "/nowhere", Cert: good.Cert, Key: good.Key},
+		"--tls-ca-file /nowhere: open /nowhere":                              {CA: "/nowhere", Cert: good.Cert, Key: good.Key},
 		"expected certificates in PEM":                                       {CA: good.Key, Cert: good.Cert, Key: good.Key},
 		"--tls-cert-file " + good.Cert:                                       {CA: good.CA, Cert: good.Cert, Key: good.Cert},
 	} {

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/portolan-net/portolan/controlplane/internal/model"
 )
@@ -43,6 +44,8 @@ type Changes struct {
 	Synced bool
 	// Sequence counts the updates that the changes, and those before them, come from.
 	Sequence uint64
+	// Received is when the first of the changes came from the source; zero if there are none.
+	Received time.Time
 }
 
 // Empty tells whether nothing has to be compiled.
@@ -72,7 +75,13 @@ func (s *Store) Changed() <-chan struct{} { return s.changed }
 func (s *Store) Update(fn func(*Tx)) {
 	s.mu.Lock()
 	s.sequence++
+	if s.dirty.Empty() {
+		s.dirty.Received = time.Now()
+	}
 	fn(&Tx{s})
+	if s.dirty.Empty() {
+		s.dirty.Received = time.Time{} // Progress without a change, as bookmarks tell it.
+	}
 	s.mu.Unlock()
 	select {
 	case s.changed <- struct{}{}:

@@ -98,17 +98,23 @@ func describe(failure string, rejected []*discoveryv1.RejectedResource) string {
 	return fmt.Sprintf("%s (and %d more)", first, len(rejected)-1)
 }
 
+// pushed describes the latest transaction.
+func (s *session) pushed() Pushed {
+	return Pushed{Node: s.node.GetId(), From: s.from, To: s.held.Snapshot().Revision, At: s.began}
+}
+
 func (s *session) observe(ack *discoveryv1.Ack) {
 	observe := s.server.cfg.Observe
 	if observe == nil {
 		return
 	}
 	done := Acknowledged{
+		Pushed: s.pushed(), Received: s.server.cfg.Now(), FullSync: s.heavy, Reason: s.trouble,
 		Apply: ack.GetApplyDuration().AsDuration(), Resources: s.out.resources, Bytes: s.out.sent,
 		Kernel: ack.GetErrorDetail() != nil, Rejected: len(ack.GetRejected()) > 0,
 	}
 	if s.byChange {
-		done.SinceCommit = s.server.cfg.Now().Sub(s.held.Snapshot().Time)
+		done.SinceCommit = done.Received.Sub(s.held.Snapshot().Time)
 	}
 	observe(done)
 }

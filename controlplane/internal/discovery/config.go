@@ -31,6 +31,10 @@ type Config struct {
 	Doubt func(held, served int) bool
 	// Observe is told of each first acknowledgement of a transaction; may be nil.
 	Observe func(Acknowledged)
+	// Pushed is told of each transaction that a change causes, as it is begun; may be nil. The
+	// first of a stream is none of these, and may be an observer's, who does not answer.
+	// It is called where many nodes are sent to, and must not wait.
+	Pushed func(Pushed)
 	// Events is told of what people should hear of; may be nil. It must not wait.
 	Events Events
 	Now    func() time.Time
@@ -81,8 +85,22 @@ type Events interface {
 	NodeRejected(node string, rejected *discoveryv1.RejectedResource)
 }
 
+// Pushed describes a transaction that a node is sent.
+type Pushed struct {
+	Node string
+	// From is the revision that the node has been told of before, on the same stream, or
+	// zero; To is the one that the transaction leads to.
+	From, To uint64
+	// At is when sending began.
+	At time.Time
+}
+
 // Acknowledged describes a transaction that a node has answered for the first time.
 type Acknowledged struct {
+	// Pushed says which transaction it is.
+	Pushed
+	// Received is when the answer came.
+	Received time.Time
 	// SinceCommit is the time from the snapshot's commit to the Ack; zero for the
 	// first transaction of a stream, which is not caused by a change.
 	SinceCommit time.Duration
@@ -93,6 +111,10 @@ type Acknowledged struct {
 	// Kernel is set if the node could not apply the transaction, Rejected if it could not
 	// use resources, of it or of one before.
 	Kernel, Rejected bool
+	// FullSync is set if the transaction carried much of the node's view.
+	FullSync bool
+	// Reason says for people why the transaction is not in force whole; else it is empty.
+	Reason string
 }
 
 // Failed tells whether the transaction is not in force whole.

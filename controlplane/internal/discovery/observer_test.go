@@ -119,3 +119,58 @@ func TestANodeThatHalfClosesIsNoLongerWaitedFor(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatIsPushedIsToldBeforeItsAnswer, with the revisions that it leads from and to, unless
+// it is the first of a stream or goes to an observer.
+func TestWhatIsPushedIsToldBeforeItsAnswer(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		pushed, answers := make(chan Pushed, 10), make(chan Acknowledged, 10)
+		r := newReplica(t, func(c *Config) {
+			c.Pushed = func(p Pushed) { pushed <- p }
+			c.Observe = func(a Acknowledged) { answers <- a }
+		})
+		defer r.stop()
+		r.commit(t, "services", services(3, 80)...)
+		began := time.Now()
+		c := r.open(t).node("n")
+		defer c.close()
+		answer := func(from, to uint64, full bool, reason string, detail *discoveryv1.ErrorDetail) {
+			t.Helper()
+			sent := last(c.commit())
+			time.Sleep(time.Second)
+			c.ack(&discoveryv1.Ack{ResponseNonce: sent.GetNonce(), Digest: sent.GetDigest(), ErrorDetail: detail})
+			synctest.Wait()
+			a, want := <-answers, Pushed{Node: "n", From: from, To: to, At: began}
+			if a.Pushed != want {
+				t.Errorf("answered %+v, want %+v", a.Pushed, want)
+			}
+			if from > 0 {
+				if p := <-pushed; p != want {
+					t.Errorf("pushed %+v, want %+v", p, want)
+				}
+			}
+			if a.Received.Sub(a.At) != time.Second || a.FullSync != full || a.Reason != reason || a.Failed() != (detail != nil) {
+				t.Errorf("%+v", a)
+			}
+		}
+		answer(0, 1, true, "", nil)
+		began = time.Now()
+		r.commit(t, "services", services(3, 81)...)
+		synctest.Wait()
+		r.commit(t, "services", services(3, 82)...)
+		r.commit(t, "services", services(3, 83)...)
+		answer(1, 2, false, "Internal: no room", &discoveryv1.ErrorDetail{Code: 13, Message: "no room"})
+		began = time.Now()
+		answer(2, 4, false, "", nil)
+		o := r.observe(t)
+		defer o.close()
+		o.commit()
+		synctest.Wait()
+		r.commit(t, "services", services(3, 84)...)
+		o.commit()
+		c.commit()
+		if synctest.Wait(); len(pushed) != 1 {
+			t.Errorf("%d transactions were told of, want the node's alone", len(pushed))
+		}
+	})
+}

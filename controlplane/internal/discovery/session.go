@@ -49,7 +49,10 @@ type session struct {
 	held      snapshot.View
 	digest    uint64
 	committed uint64
-	out       pieces
+	// from is the revision of the view before the latest transaction, began when that was begun.
+	from  uint64
+	began time.Time
+	out   pieces
 	// bundle is kept until its transaction is acknowledged, for others to take it too.
 	bundle *bundle
 	// sending has the outcome while a transaction is being sent, else it is nil.
@@ -292,9 +295,16 @@ func (s *session) follow() error {
 // empty then; anything else is sent by a goroutine of its own, so that the session
 // can end it.
 func (s *session) begin(tx transaction) error {
+	if before := s.held.Snapshot(); before != nil {
+		s.from = before.Revision
+	}
 	s.held, s.digest, s.heavy, s.bundle = tx.view, tx.digest, tx.heavy, tx.bundle
 	s.out.resources, s.out.sent = 0, 0
-	s.alarm.progress(s.server.cfg.Now())
+	s.began = s.server.cfg.Now()
+	s.alarm.progress(s.began)
+	if pushed := s.server.cfg.Pushed; pushed != nil && s.byChange && !s.observer {
+		pushed(s.pushed())
+	}
 	if tx.small && !s.observer {
 		return s.sent(s.out.write(tx))
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/portolan-net/portolan/controlplane/internal/nodes"
 	"github.com/portolan-net/portolan/controlplane/internal/round"
 	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
+	"github.com/portolan-net/portolan/controlplane/internal/tracing"
 )
 
 // Config is what metrics are read from.
@@ -37,6 +38,8 @@ type Config struct {
 	Stats func() discovery.Stats
 	// Events is asked at each scrape.
 	Events func() events.Stats
+	// Traces is asked at each scrape.
+	Traces func() tracing.Stats
 	// Held is asked at each scrape.
 	Held func() brake.State
 	// Unauthenticated counts peers that were not let in; it is asked at each scrape.
@@ -161,12 +164,14 @@ var (
 	endedDesc     = prometheus.NewDesc("portolan_controlplane_streams_ended_total", "Streams that were refused or ended, by reason.", []string{"reason"}, nil)
 	brakeDesc     = prometheus.NewDesc("portolan_controlplane_brake", "1 while a mass deletion of Services is held back, or nodes are that would lose most of theirs.", nil, nil)
 	heldDesc      = prometheus.NewDesc("portolan_controlplane_held_removals", "Services that the source has no more and that nodes keep, because a mass deletion is held back.", nil, nil)
+	tracesDesc    = prometheus.NewDesc("portolan_controlplane_traces_total", "Traces by what became of them: exported, failed (the collector did not take them) or dropped (too many at once).", []string{"result"}, nil)
+	missedDesc    = prometheus.NewDesc("portolan_controlplane_trace_observations_dropped_total", "Rounds, transactions and acknowledgements that traces lack, because too many came at once.", nil, nil)
 	refusedDesc   = prometheus.NewDesc("portolan_refused_streams_total", "Streams that were sent away because too many nodes were being synced.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (n *now) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{revisionDesc, resourcesDesc, problemsDesc, troubledDesc, nodesDesc, streamsDesc, sentDesc, bytesDesc, fullDesc, mismatchDesc, eventsDesc, endedDesc, brakeDesc, heldDesc, refusedDesc} {
+	for _, d := range []*prometheus.Desc{revisionDesc, resourcesDesc, problemsDesc, troubledDesc, nodesDesc, streamsDesc, sentDesc, bytesDesc, fullDesc, mismatchDesc, eventsDesc, endedDesc, brakeDesc, heldDesc, tracesDesc, missedDesc, refusedDesc} {
 		ch <- d
 	}
 }
@@ -197,7 +202,7 @@ func (n *now) Collect(ch chan<- prometheus.Metric) {
 	n.collectSaid(to)
 }
 
-// collectSaid exports what was said to nodes, and as Events.
+// collectSaid exports what was said to nodes, and as Events and traces.
 func (n *now) collectSaid(to sink) {
 	stats := n.cfg.Stats()
 	to.gauge(streamsDesc, int(stats.Streams))
@@ -215,6 +220,11 @@ func (n *now) collectSaid(to sink) {
 	to.counter(eventsDesc, said.Repeated, "repeated")
 	to.counter(eventsDesc, said.Dropped, "dropped")
 	to.counter(eventsDesc, said.Failed, "failed")
+	traced := n.cfg.Traces()
+	to.counter(tracesDesc, traced.Exported, "exported")
+	to.counter(tracesDesc, traced.Failed, "failed")
+	to.counter(tracesDesc, traced.Dropped, "dropped")
+	to.counter(missedDesc, traced.Missed)
 }
 
 // ended counts streams by why they were refused or ended.

@@ -52,6 +52,10 @@ type Result struct {
 	// differ from the snapshot before.
 	Services, Resources int
 	Duration            time.Duration
+	// Changes are what the round was made for. Nobody changes them any more.
+	Changes cluster.Changes
+	// The round began, had computed everything, and made the snapshot current at these times.
+	Began, Computed, Committed time.Time
 	// Lags are how long ago what made endpoints change had happened, as their EndpointSlices
 	// say, for each that the snapshot is the first to have.
 	Lags []time.Duration
@@ -151,8 +155,12 @@ func (d *Driver) Round() {
 	if d.pending.ServiceCIDRs || !d.started {
 		d.replace(tx, "cluster", compile.Cluster(d.Cluster.ServiceCIDRs()))
 	}
+	computed := time.Now()
 	now, changed := tx.Commit(d.pending.Version)
-	result := Result{Revision: now.Revision, Services: len(objects), Resources: changed, Duration: time.Since(begun)}
+	result := Result{
+		Revision: now.Revision, Services: len(objects), Resources: changed, Duration: time.Since(begun),
+		Changes: d.pending, Began: begun, Computed: computed, Committed: now.Time,
+	}
 	for _, at := range triggered {
 		result.Lags = append(result.Lags, max(0, time.Since(at))) // The other clock may be ahead.
 	}
@@ -210,6 +218,9 @@ func (d *Driver) report(now *snapshot.Snapshot, result Result) {
 
 func merge(older, newer cluster.Changes) cluster.Changes {
 	merged := newer
+	if !older.Received.IsZero() {
+		merged.Received = older.Received
+	}
 	merged.Synced = older.Synced || newer.Synced
 	merged.ServiceCIDRs = older.ServiceCIDRs || newer.ServiceCIDRs
 	merged.Services = union(older.Services, newer.Services)

@@ -33,3 +33,13 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
+
+{{/* The ConfigMap with who signs the collector's certificate; empty if it is not needed. */}}
+{{- define "portolan.collectorCA" -}}
+{{- $t := .Values.controlPlane.tracing }}
+{{- if and $t.endpoint $t.insecure $t.caConfigMap }}
+{{- fail "controlPlane.tracing.insecure: expected no controlPlane.tracing.caConfigMap with it" }}
+{{- else if and $t.endpoint (not $t.insecure) }}
+{{- required "controlPlane.tracing.caConfigMap: expected who signs the collector's certificate, or controlPlane.tracing.insecure" $t.caConfigMap }}
+{{- end }}
+{{- end }}
