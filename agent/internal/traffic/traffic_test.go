@@ -59,10 +59,14 @@ func serve(t *testing.T) {
 	command := exec.Command("nft", "-f", "-")
 	command.Stdin = strings.NewReader(`table ip traffictest
 delete table ip traffictest
-table ip traffictest { chain output { type nat hook output priority -100;
+table ip traffictest {
+chain output {
+  type nat hook output priority -100;
   ip daddr . tcp dport { 10.96.0.1 . 80 } dnat to ` + endpoint + `
   ip daddr . udp dport { 10.96.0.2 . 53 } dnat to ` + endpoint + `
-} }`)
+}
+}
+`)
 	if out, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
