@@ -126,18 +126,18 @@ func (m *Meter) Lost() uint64 {
 
 // Run counts until the context ends. A failure is logged, and it tries again.
 func (m *Meter) Run(ctx context.Context) error {
-	for {
+	for ctx.Err() == nil {
 		err := m.count(ctx)
-		if ctx.Err() != nil {
-			return nil
+		if err == nil || ctx.Err() != nil {
+			continue
 		}
 		m.logger.Warn("cannot count connections of Services", "error", err, "next attempt in", again)
 		select {
 		case <-ctx.Done():
-			return nil
 		case <-time.After(again):
 		}
 	}
+	return nil
 }
 
 func (m *Meter) count(ctx context.Context) (err error) {
