@@ -76,15 +76,25 @@ func (r *replica) expectNewerThan(t *testing.T, old float64) {
 // figure returns a metric without labels.
 func (r *replica) figure(t *testing.T, name string) float64 {
 	t.Helper()
-	response := need(http.Get("http://" + r.metrics + "/metrics"))(t)
+	value, ok := figure(t, r.metrics, name)
+	if !ok {
+		t.Fatalf("%s has no %s", r.metrics, name)
+	}
+	return value
+}
+
+// figure returns a metric by its name, with the labels it has, of who serves metrics at an
+// address.
+func figure(t *testing.T, address, name string) (float64, bool) {
+	t.Helper()
+	response := need(http.Get("http://" + address + "/metrics"))(t)
 	defer response.Body.Close()
 	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
 		if value, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
-			return need(strconv.ParseFloat(value, 64))(t)
+			return need(strconv.ParseFloat(value, 64))(t), true
 		}
 	}
-	t.Fatalf("%s has no %s", r.metrics, name)
-	return 0
+	return 0, false
 }
 
 // synced returns how many nodes are connected and hold the current revision, and

@@ -13,6 +13,7 @@ func TestPacketsFollowTheAPI(t *testing.T) {
 	}{
 		{"a created Service is served by all its endpoints", w.createService},
 		{"an added endpoint is reached, a removed one is not", w.changeEndpoints},
+		{"connections of a Service and their bytes are counted", w.countTraffic},
 		{"a change is in force soon after its write", w.measureFlips},
 		{"without endpoints connections are refused at once", w.withoutEndpoints},
 		{"a node port is reached from outside and from pods", w.nodePort},

@@ -79,7 +79,7 @@ func newWorld(t *testing.T) *world {
 }
 
 func (w *world) startAgent() {
-	args := []string{"--node", nodeName, "--checkpoint-file", w.checkpoint}
+	args := []string{"--node", nodeName, "--checkpoint-file", w.checkpoint, "--service-traffic-period", "1s"}
 	for _, r := range w.replicas {
 		args = append(args, "--server", r.agents)
 	}
