@@ -60,7 +60,8 @@ func (n *Node) Ruleset() string {
 	var lines []string
 	for f := range n.table.Frontends() {
 		c := *f
-		c.Backends, c.LocalBackends = ordered(f.Backends), ordered(f.LocalBackends)
+		c.Backends, c.Weights = ordered(f.Backends, f.Weights)
+		c.LocalBackends, c.LocalWeights = ordered(f.LocalBackends, f.LocalWeights)
 		lines = append(lines, fmt.Sprintf("frontend %+v", c))
 	}
 	for addr := range n.table.ClusterIPs() {
@@ -73,10 +74,19 @@ func (n *Node) Ruleset() string {
 	return strings.Join(append(lines, fmt.Sprintf("settings %+v", n.settings())), "\n")
 }
 
-func ordered(backends ruleset.Backends) ruleset.Backends {
-	list := backends.List()
-	slices.SortFunc(list, netip.AddrPort.Compare)
-	return ruleset.PackBackends(list...)
+// ordered returns backends by address instead of by slot, each with its weight.
+func ordered(backends ruleset.Backends, weights ruleset.Weights) (ruleset.Backends, ruleset.Weights) {
+	var slots []int
+	for slot := range backends.All() {
+		slots = append(slots, slot)
+	}
+	slices.SortFunc(slots, func(a, b int) int { return backends.At(a).Compare(backends.At(b)) })
+	var list []netip.AddrPort
+	var of []uint32
+	for _, slot := range slots {
+		list, of = append(list, backends.At(slot)), append(of, uint32(weights.At(slot)))
+	}
+	return ruleset.PackBackends(list...), ruleset.PackWeights(of...)
 }
 
 // Packet is the first packet of a new connection.
