@@ -83,7 +83,7 @@ func (o *options) nodes(command *cobra.Command, now func() time.Time) error {
 		}
 		rows := nodeRows(before, after, now().Sub(at), now())
 		before, at = after, now()
-		return table(nodeColumns, by, rows, o.most)
+		return o.render(nodeColumns, by, rows, "nodes", asNode)
 	})
 }
 

@@ -52,7 +52,7 @@ func (o *options) services(command *cobra.Command, node string) error {
 		if err != nil {
 			return "", err
 		}
-		return table(serviceColumns, by, serviceRows(view), o.most)
+		return o.render(serviceColumns, by, serviceRows(view), "services", asService)
 	})
 }
 

@@ -21,7 +21,8 @@ func Command() *cobra.Command {
 		Short: "Show which nodes and Services take most",
 		Example: `  portolan top nodes
   portolan top nodes --sort-by apply --watch
-  portolan top services --node node-a`,
+  portolan top services --node node-a
+  portolan top nodes --sort-by behind --limit 5 -o json`,
 	}
 	command.AddCommand(nodesCommand(time.Now), servicesCommand())
 	return command
@@ -34,6 +35,7 @@ type options struct {
 	most   int
 	watch  bool
 	every  time.Duration
+	format output.Format
 }
 
 // register adds the flags; the first of the columns that can be sorted by is the default.
@@ -45,6 +47,7 @@ func (o *options) register(command *cobra.Command, columns []column) {
 	flags.DurationVar(&o.every, "interval", 2*time.Second, "between two looks")
 	_ = command.RegisterFlagCompletionFunc("sort-by", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
 	o.server.Register(flags)
+	o.format.Register(command)
 }
 
 // column is a column of a table of rows.
@@ -90,7 +93,7 @@ func (o *options) show(command *cobra.Command, look func(context.Context) (strin
 		if err != nil {
 			return err
 		}
-		if o.watch && output.IsTerminal(out) {
+		if o.watch && o.format == output.Table && output.IsTerminal(out) {
 			const home = "\x1b[H\x1b[2J"
 			text = home + text
 		}

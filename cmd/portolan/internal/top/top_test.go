@@ -59,7 +59,7 @@ b      Pending   2        60s      1s      0.0           0 B       5.0 kB   0
 		if err != nil {
 			t.Fatal(err)
 		}
-		text, err := table(nodeColumns, by, rows, o.most)
+		text, err := table(nodeColumns, first(by, rows, o.most))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,6 +89,50 @@ SERVICE      ELEMENTS   FRONTENDS   ENDPOINTS
 demo/large   9          3           3
 demo/small   2          1           1
 `)
+}
+
+// TestWhatTakesMostIsReadByPrograms, raw and in the same order.
+func TestWhatTakesMostIsReadByPrograms(t *testing.T) {
+	server := asktest.Serve(t, &asktest.Answers{
+		Nodes: &introspectionv1.ListNodesResponse{Revision: 3, Nodes: []*introspectionv1.NodeStatus{node("a", synced, 3, 7000, 2*time.Millisecond), node("b", synced, 3, 1, time.Second)}},
+		View:  &introspectionv1.GetViewResponse{Services: []*introspectionv1.ServiceView{{Name: "demo/small", Ports: []*introspectionv1.PortView{{Frontends: []string{"a"}, ClusterEndpoints: []string{"x"}}}}}},
+	})
+	for _, test := range []struct {
+		arguments []string
+		want      string
+	}{
+		{[]string{"nodes", "--interval", "1ms", "--sort-by", "apply", "--limit", "1", "-o", "yaml"}, `
+nodes:
+- applySeconds: 1
+  behind: 0
+  bytesPerSecond: 0
+  fullSyncs: 0
+  node: b
+  resourcesPerSecond: 0
+  sentBytes: 1
+  silentSeconds: 0
+  state: Synced
+`},
+		{[]string{"nodes", "--interval", "1ms", "--sort-by", "apply", "-o", "jsonpath={.nodes[*].node}"}, "b a"},
+		{[]string{"services", "--node", "a", "-o", "json"}, `
+{
+  "services": [
+    {
+      "service": "demo/small",
+      "elements": 2,
+      "frontends": 1,
+      "endpoints": 1
+    }
+  ]
+}
+`},
+	} {
+		out, _, err := asktest.Run(t, Command(), append(test.arguments, "--server", server)...)
+		if err != nil {
+			t.Errorf("%v: %v", test.arguments, err)
+		}
+		expect(t, strings.TrimSpace(out), strings.TrimSpace(test.want))
+	}
 }
 
 func TestWhatIsWrongIsNamed(t *testing.T) {
