@@ -43,7 +43,7 @@ func asNode(r row) any {
 	return nodeRecord{
 		Node: r.name, State: output.State(r.node.GetState()), Behind: r.behind, SilentSeconds: r.silent.Seconds(),
 		ApplySeconds: r.node.GetApplyDuration().AsDuration().Seconds(), ResourcesPerSecond: r.resources, BytesPerSecond: r.bytes,
-		SentBytes: r.node.GetSentBytes(), FullSyncs: uint64(r.node.GetFullSyncs()),
+		SentBytes: r.node.GetSentBytes(), FullSyncs: r.node.GetFullSyncs(),
 	}
 }
 
