@@ -151,19 +151,21 @@ func (w *watch) follow(ctx context.Context, cancel context.CancelCauseFunc, i in
 		case codes.DeadlineExceeded, codes.Canceled:
 			// The replica and grpc have clocks of their own for our deadline, which may end
 			// a stream before the context is done.
-			select {
-			case <-ctx.Done():
-			case <-time.After(again):
-			}
+			pause(ctx)
 		default: // Said below, and asked again.
 		}
 		if ctx.Err() == nil { // Else what was known last is worth more.
 			w.note(i, nil, err)
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(again):
-		}
+		pause(ctx)
+	}
+}
+
+// pause waits before another attempt, or until the context ends.
+func pause(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(again):
 	}
 }
 
