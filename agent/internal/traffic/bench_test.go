@@ -6,19 +6,20 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 )
 
 // attribute encodes a netlink attribute of parts.
 func attribute(kind uint16, parts ...[]byte) []byte {
-	b := make([]byte, attributeHeader)
+	b := make([]byte, unix.SizeofNlAttr)
 	for _, p := range parts {
 		b = append(b, p...)
 	}
 	binary.NativeEndian.PutUint16(b, uint16(len(b)))
 	binary.NativeEndian.PutUint16(b[2:], kind)
-	for len(b)%align > 0 {
+	for len(b)%unix.NLA_ALIGNTO > 0 {
 		b = append(b, 0)
 	}
 	return b

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/portolan-net/portolan/agent/internal/netlinkwire"
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 	"github.com/portolan-net/portolan/agent/internal/state"
 )
@@ -49,36 +50,28 @@ const (
 // include/uapi/linux/netfilter/nf_conntrack_tcp.h.
 const tcpTimeWait = 7
 
-const (
-	attributeHeader = 4
-	// attributeType is a type without its flags for nested and for network order.
-	attributeType = 0x3fff
-	align         = 4
-	// familyHeader is struct nfgenmsg.
-	familyHeader = 4
-)
-
-// attributes yields what a list of netlink attributes holds, as far as it makes sense.
-func attributes(b []byte) iter.Seq2[uint16, []byte] {
-	return func(yield func(uint16, []byte) bool) {
-		for len(b) >= attributeHeader {
-			length := int(binary.NativeEndian.Uint16(b))
-			if length < attributeHeader || length > len(b) {
-				return
-			}
-			if !yield(binary.NativeEndian.Uint16(b[2:])&attributeType, b[attributeHeader:length]) {
-				return
-			}
-			b = b[min((length+align-1)/align*align, len(b)):]
-		}
-	}
-}
+// familyHeader is the length of struct nfgenmsg.
+const familyHeader = 4
 
 // end is one side of an entry as its first packet would have it.
 type end struct {
 	source, destination         netip.Addr
 	sourcePort, destinationPort uint16
 	protocol                    uint8
+}
+
+// flowsOf yields what the messages of a type that are in a buffer say of entries.
+func flowsOf(buffer []byte, wanted uint16) iter.Seq[flow] {
+	return func(yield func(flow) bool) {
+		for message := range netlinkwire.Messages(buffer) {
+			if netlinkwire.Type(message) != wanted {
+				continue
+			}
+			if f, ok := parseFlow(message[unix.SizeofNlMsghdr:]); ok && !yield(f) {
+				return
+			}
+		}
+	}
 }
 
 // parseFlow reads the payload of a message about an entry. It is false if that is none of a
@@ -89,7 +82,7 @@ func parseFlow(payload []byte) (flow, bool) {
 	}
 	f := flow{open: true}
 	var original, reply end
-	for kind, value := range attributes(payload[familyHeader:]) {
+	for kind, value := range netlinkwire.Attributes(payload[familyHeader:]) {
 		switch kind {
 		case ctaTupleOrig:
 			original = parseEnd(value)
@@ -115,10 +108,10 @@ func parseFlow(payload []byte) (flow, bool) {
 
 func parseEnd(b []byte) end {
 	var e end
-	for kind, value := range attributes(b) {
+	for kind, value := range netlinkwire.Attributes(b) {
 		switch kind {
 		case ctaTupleIP:
-			for kind, value := range attributes(value) {
+			for kind, value := range netlinkwire.Attributes(value) {
 				switch kind {
 				case ctaIPv4Source, ctaIPv6Source:
 					e.source, _ = netip.AddrFromSlice(value)
@@ -127,7 +120,7 @@ func parseEnd(b []byte) end {
 				}
 			}
 		case ctaTupleProto:
-			for kind, value := range attributes(value) {
+			for kind, value := range netlinkwire.Attributes(value) {
 				switch {
 				case kind == ctaProtoNumber && len(value) == 1:
 					e.protocol = value[0]
@@ -144,11 +137,11 @@ func parseEnd(b []byte) end {
 
 // isOpen tells whether the state that a protocol keeps is one in which data may come.
 func isOpen(b []byte) bool {
-	for kind, value := range attributes(b) {
+	for kind, value := range netlinkwire.Attributes(b) {
 		if kind != ctaProtoInfoTCP {
 			continue
 		}
-		for kind, value := range attributes(value) {
+		for kind, value := range netlinkwire.Attributes(value) {
 			if kind == ctaProtoInfoTCPState && len(value) == 1 {
 				return value[0] < tcpTimeWait
 			}
@@ -158,32 +151,10 @@ func isOpen(b []byte) bool {
 }
 
 func parseBytes(b []byte) uint64 {
-	for kind, value := range attributes(b) {
+	for kind, value := range netlinkwire.Attributes(b) {
 		if kind == ctaCountedB && len(value) == 8 {
 			return binary.BigEndian.Uint64(value)
 		}
 	}
 	return 0
-}
-
-// message is one of those that a read returns.
-type message struct {
-	kind    uint16
-	payload []byte
-}
-
-// messages yields the netlink messages that a read returned.
-func messages(b []byte) iter.Seq[message] {
-	return func(yield func(message) bool) {
-		for len(b) >= unix.SizeofNlMsghdr {
-			length := int(binary.NativeEndian.Uint32(b))
-			if length < unix.SizeofNlMsghdr || length > len(b) {
-				return
-			}
-			if !yield(message{binary.NativeEndian.Uint16(b[4:]), b[unix.SizeofNlMsghdr:length]}) {
-				return
-			}
-			b = b[min((length+align-1)/align*align, len(b)):]
-		}
-	}
 }

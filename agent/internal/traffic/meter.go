@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -190,13 +191,8 @@ func (m *Meter) look(table *socket, first bool) error {
 	err := table.list(func(b []byte) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		for message := range messages(b) {
-			if message.kind != entryMessage {
-				continue
-			}
-			if f, ok := parseFlow(message.payload); ok {
-				m.see(&f, first)
-			}
+		for f := range flowsOf(b, entryMessage) {
+			m.see(&f, first)
 		}
 	})
 	m.mu.Lock()
@@ -207,28 +203,35 @@ func (m *Meter) look(table *socket, first bool) error {
 		}
 		s.opening = 0
 	}
-	for id, known := range m.flows {
-		if err == nil && known.table+missed <= m.tables {
-			delete(m.flows, id)
-		}
+	if err != nil {
+		return err
 	}
-	return err
+	maps.DeleteFunc(m.flows, func(_ flowID, known seen) bool { return known.table+missed <= m.tables })
+	return nil
+}
+
+// recall returns a connection as it was seen last, and counts it if it was not. It is false if
+// it is none of a Service. Of those that are there the first time nothing is counted.
+func (m *Meter) recall(f *flow, first bool) (seen, bool) {
+	if known, ok := m.flows[f.id]; ok {
+		return known, true
+	}
+	s := m.frontends[f.to]
+	if s == nil || !f.translated {
+		return seen{}, false
+	}
+	if first {
+		return seen{of: s, sent: f.sent, received: f.received}, true
+	}
+	s.Connections++
+	return seen{of: s}, true
 }
 
 // see counts what a connection has grown by since it was seen last.
 func (m *Meter) see(f *flow, first bool) {
-	known, ok := m.flows[f.id]
+	known, ok := m.recall(f, first)
 	if !ok {
-		s := m.frontends[f.to]
-		if s == nil || !f.translated {
-			return
-		}
-		known = seen{of: s}
-		if first {
-			known.sent, known.received = f.sent, f.received
-		} else {
-			s.Connections++
-		}
+		return
 	}
 	known.grow(f)
 	known.table = m.tables
@@ -242,22 +245,10 @@ func (m *Meter) see(f *flow, first bool) {
 func (m *Meter) ended(b []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for message := range messages(b) {
-		if message.kind != endMessage {
-			continue
-		}
-		f, ok := parseFlow(message.payload)
+	for f := range flowsOf(b, endMessage) {
+		known, ok := m.recall(&f, false)
 		if !ok {
 			continue
-		}
-		known, ok := m.flows[f.id]
-		if !ok {
-			s := m.frontends[f.to]
-			if s == nil || !f.translated {
-				continue
-			}
-			known = seen{of: s}
-			s.Connections++
 		}
 		known.grow(&f)
 		delete(m.flows, f.id)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/portolan-net/portolan/agent/internal/netlinkwire"
 )
 
 const (
@@ -89,24 +91,15 @@ func (s *socket) list(read func([]byte)) error {
 			return fmt.Errorf("reading the connection table: %w", err)
 		}
 		read(s.buffer[:n])
-		for m := range messages(s.buffer[:n]) {
-			switch m.kind {
-			case unix.NLMSG_DONE:
+		for message := range netlinkwire.Messages(s.buffer[:n]) {
+			if netlinkwire.Type(message) == unix.NLMSG_DONE {
 				return nil
-			case unix.NLMSG_ERROR:
-				if errno := failure(m.payload); errno != 0 {
-					return fmt.Errorf("reading the connection table: %w", errno)
-				}
+			}
+			if errno, ok := netlinkwire.Errno(message); ok && errno != 0 {
+				return fmt.Errorf("reading the connection table: %w", errno)
 			}
 		}
 	}
-}
-
-func failure(payload []byte) unix.Errno {
-	if len(payload) < 4 {
-		return unix.EBADMSG
-	}
-	return unix.Errno(-int32(binary.NativeEndian.Uint32(payload)))
 }
 
 // drain hands over what has come. Lost is set if the kernel could not keep all of it.

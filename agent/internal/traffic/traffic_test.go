@@ -272,8 +272,7 @@ func FuzzFlow(f *testing.F) {
 		if got, ok := parseFlow(b); ok && (!got.to.Addr.IsValid() || got.to.Port == 0) {
 			t.Errorf("%+v", got)
 		}
-		for m := range messages(b) {
-			_, _ = parseFlow(m.payload)
+		for range flowsOf(b, entryMessage) {
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
+	"github.com/portolan-net/portolan/agent/internal/netlinkwire"
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 )
 
@@ -164,17 +165,13 @@ func (w *writer) receive(waiting map[uint32]int, answer func(number uint32, errn
 		if err != nil {
 			return err
 		}
-		for rest := buffer[:n]; len(rest) >= unix.SizeofNlMsghdr; {
-			length := int(binary.NativeEndian.Uint32(rest))
-			if length < unix.SizeofNlMsghdr || length > len(rest) {
-				break
-			}
-			number := binary.NativeEndian.Uint32(rest[8:])
-			if _, ok := waiting[number]; ok && binary.NativeEndian.Uint16(rest[4:]) == unix.NLMSG_ERROR && length >= unix.SizeofNlMsghdr+4 {
-				answer(number, unix.Errno(-int32(binary.NativeEndian.Uint32(rest[unix.SizeofNlMsghdr:]))))
+		for message := range netlinkwire.Messages(buffer[:n]) {
+			number := binary.NativeEndian.Uint32(message[8:])
+			errno, ok := netlinkwire.Errno(message)
+			if _, waits := waiting[number]; waits && ok {
+				answer(number, errno)
 				delete(waiting, number)
 			}
-			rest = rest[min((length+3)&^3, len(rest)):]
 		}
 	}
 	return nil

@@ -7,6 +7,8 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/portolan-net/portolan/agent/internal/netlinkwire"
 )
 
 // Most of what a replacement wants is in the kernel already: after a restart because few
@@ -52,7 +54,7 @@ func (p *Plane) eachDifference(l *loaded, content *batch, digest element, missin
 			return fmt.Errorf("reading %s: %w", spec.name, err)
 		}
 		for _, part := range held {
-			for _, encoded := range attributesOf(part[unix.NFTA_SET_ELEM_LIST_ELEMENTS]) {
+			for _, encoded := range netlinkwire.Attributes(part[unix.NFTA_SET_ELEM_LIST_ELEMENTS]) {
 				e := spec.parse(encoded)
 				l.counts[spec.name]++
 				if _, ok := wanted[e.hash()]; ok {
@@ -95,8 +97,8 @@ func (l *elementList) elements() iter.Seq[element] {
 			return
 		}
 		for _, buffer := range l.messages() {
-			for message := range messagesOf(buffer) {
-				for _, encoded := range attributesOf(attribute(message[headerLen+nfgenmsgLen:], unix.NFTA_SET_ELEM_LIST_ELEMENTS)) {
+			for message := range netlinkwire.Messages(buffer) {
+				for _, encoded := range netlinkwire.Attributes(attribute(message[headerLen+nfgenmsgLen:], unix.NFTA_SET_ELEM_LIST_ELEMENTS)) {
 					if !yield(l.set.parse(encoded)) {
 						return
 					}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"github.com/portolan-net/portolan/agent/internal/netlinkwire"
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 	"github.com/portolan-net/portolan/agent/internal/state"
 )
@@ -98,9 +99,9 @@ func TestElementsAreEncodedAsTheLibraryDoes(t *testing.T) {
 func leaves(message []byte) string {
 	elements := attribute(message[headerLen+nfgenmsgLen:], unix.NFTA_SET_ELEM_LIST_ELEMENTS)
 	var text []string
-	for _, e := range attributesOf(elements) {
-		for kind, value := range attributesOf(e) {
-			for inner, data := range attributesOf(value) {
+	for _, e := range netlinkwire.Attributes(elements) {
+		for kind, value := range netlinkwire.Attributes(e) {
+			for inner, data := range netlinkwire.Attributes(value) {
 				text = append(text, fmt.Sprintf("%d.%d %x", kind, inner, data))
 			}
 		}
@@ -118,7 +119,7 @@ func TestLongListsAreManyMessages(t *testing.T) {
 	}
 	messages := 0
 	for _, buffer := range list.messages() {
-		for message := range messagesOf(buffer) {
+		for message := range netlinkwire.Messages(buffer) {
 			if len(message) > 1<<16 {
 				t.Errorf("a message of %d bytes", len(message))
 			}

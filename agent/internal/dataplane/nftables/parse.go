@@ -1,46 +1,17 @@
 package nftables
 
 import (
-	"encoding/binary"
 	"fmt"
-	"iter"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/portolan-net/portolan/agent/internal/netlinkwire"
 )
-
-// messagesOf yields the messages in a buffer.
-func messagesOf(buffer []byte) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		for len(buffer) >= headerLen {
-			length := int(binary.NativeEndian.Uint32(buffer))
-			if length < headerLen || length > len(buffer) || !yield(buffer[:length]) {
-				return
-			}
-			buffer = buffer[min(aligned(length), len(buffer)):]
-		}
-	}
-}
-
-// attributesOf yields the kind and the value of each attribute in a buffer.
-func attributesOf(buffer []byte) iter.Seq2[uint16, []byte] {
-	return func(yield func(uint16, []byte) bool) {
-		for len(buffer) >= attributeLen {
-			length := int(binary.NativeEndian.Uint16(buffer))
-			kind := binary.NativeEndian.Uint16(buffer[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
-			if length < attributeLen || length > len(buffer) || !yield(kind, buffer[attributeLen:length]) {
-				return
-			}
-			buffer = buffer[min(aligned(length), len(buffer)):]
-		}
-	}
-}
-
-func aligned(length int) int { return (length + 3) &^ 3 }
 
 // attribute returns the value of the first attribute of a kind, or nil.
 func attribute(buffer []byte, wanted uint16) []byte {
-	for kind, value := range attributesOf(buffer) {
+	for kind, value := range netlinkwire.Attributes(buffer) {
 		if kind == wanted {
 			return value
 		}
@@ -63,7 +34,7 @@ var messageNames = map[uint16]string{
 // describe says in words what a message asks for, and for elements which one the kernel
 // stopped at.
 func describe(message []byte, offset int) string {
-	kind := binary.NativeEndian.Uint16(message[4:]) & 0xff
+	kind := netlinkwire.Type(message) & 0xff
 	words, ok := messageNames[kind]
 	if !ok {
 		words = fmt.Sprintf("message %d", kind)
@@ -75,7 +46,7 @@ func describe(message []byte, offset int) string {
 	set := text(attribute(body, unix.NFTA_SET_ELEM_LIST_SET))
 	words += " of " + set
 	// What is left after an element begins, counted from the end, tells where it is.
-	for _, e := range attributesOf(attribute(body, unix.NFTA_SET_ELEM_LIST_ELEMENTS)) {
+	for _, e := range netlinkwire.Attributes(attribute(body, unix.NFTA_SET_ELEM_LIST_ELEMENTS)) {
 		end := cap(message) - cap(e) + len(e)
 		if offset != 0 && offset < end {
 			key := attribute(attribute(e, unix.NFTA_SET_ELEM_KEY), unix.NFTA_DATA_VALUE)

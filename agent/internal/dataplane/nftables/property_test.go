@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
+	"github.com/portolan-net/portolan/agent/internal/netlinkwire"
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 	"github.com/portolan-net/portolan/agent/internal/state"
 )
@@ -206,7 +207,7 @@ func checkDigest(t *rapid.T, p *Plane) {
 			t.Fatal(err)
 		}
 		for _, part := range held {
-			for _, encoded := range attributesOf(part[unix.NFTA_SET_ELEM_LIST_ELEMENTS]) {
+			for _, encoded := range netlinkwire.Attributes(part[unix.NFTA_SET_ELEM_LIST_ELEMENTS]) {
 				digest ^= spec.parse(encoded).hash()
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/portolan-net/portolan/agent/internal/netlinkwire"
 )
 
 // socket sends transactions: many messages by one system call, with one answer. (The
@@ -73,7 +75,7 @@ func (s *socket) commit(generation uint32, buffers [][]byte) error {
 	var last []byte
 	for i, buffer := range all {
 		length += len(buffer)
-		for message := range messagesOf(buffer) {
+		for message := range netlinkwire.Messages(buffer) {
 			binary.NativeEndian.PutUint32(message[sequenceOffset:], s.sequence)
 			s.sequence++
 			if i > 0 && i < len(all)-1 {
@@ -154,7 +156,7 @@ func (s *socket) fate(first, last uint32, sent [][]byte) error {
 		case err != nil:
 			return fmt.Errorf("reading the kernel's answer: %w", err)
 		}
-		for answer := range messagesOf(s.answers[:n]) {
+		for answer := range netlinkwire.Messages(s.answers[:n]) {
 			sequence := binary.NativeEndian.Uint32(answer[sequenceOffset:])
 			errno, offset, ok := parseAnswer(answer)
 			if !ok || sequence-first > last-first+1 {
@@ -173,11 +175,11 @@ func (s *socket) fate(first, last uint32, sent [][]byte) error {
 // parseAnswer reads an NLMSG_ERROR with its extended attributes.
 func parseAnswer(answer []byte) (errno unix.Errno, offset int, ok bool) {
 	const errnoLen, nlmsgerrAttrOffs = 4, 2
-	if binary.NativeEndian.Uint16(answer[4:]) != unix.NLMSG_ERROR || len(answer) < headerLen+errnoLen+headerLen {
+	errno, ok = netlinkwire.Errno(answer)
+	if !ok || len(answer) < headerLen+errnoLen+headerLen {
 		return 0, 0, false
 	}
-	errno = unix.Errno(-int32(binary.NativeEndian.Uint32(answer[headerLen:])))
-	for kind, value := range attributesOf(answer[headerLen+errnoLen+headerLen:]) {
+	for kind, value := range netlinkwire.Attributes(answer[headerLen+errnoLen+headerLen:]) {
 		if kind == nlmsgerrAttrOffs && len(value) >= 4 {
 			offset = int(binary.NativeEndian.Uint32(value))
 		}
@@ -188,7 +190,7 @@ func parseAnswer(answer []byte) (errno unix.Errno, offset int, ok bool) {
 // nth returns the message of a sequence number, unless it is the frame's.
 func nth(sent [][]byte, sequence uint32) []byte {
 	for _, buffer := range sent[1 : len(sent)-1] {
-		for message := range messagesOf(buffer) {
+		for message := range netlinkwire.Messages(buffer) {
 			if binary.NativeEndian.Uint32(message[sequenceOffset:]) == sequence {
 				return message
 			}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/portolan-net/portolan/agent/internal/netlinkwire"
 	"github.com/portolan-net/portolan/agent/internal/state"
 )
 
@@ -56,7 +57,7 @@ func parseTrace(kind uint16, data []byte) (TraceStep, bool) {
 	var s TraceStep
 	var network, transport, outcome []byte
 	isPolicy := false
-	for attribute, value := range attributesOf(data[nfgenmsgLen:]) {
+	for attribute, value := range netlinkwire.Attributes(data[nfgenmsgLen:]) {
 		switch attribute {
 		case nftaTraceTable:
 			s.Table = text(value)
