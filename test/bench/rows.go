@@ -73,6 +73,11 @@ var sections = []section{
 			figure: metric{"NewConnectionsWhileEndpointsFlip", "lost"}, shown: "lost", target: target{atMost, 0}},
 		{what: "changes in that time", run: "D",
 			figure: metric{"NewConnectionsWhileEndpointsFlip", "changes"}, shown: "changes"},
+		{what: "begun and ended, counted for each Service (`--service-traffic-period`) / not counted", run: "K",
+			figure: metric{"Connections", "counted-cpu-us/connection"}, shown: "µs CPU",
+			against: metric{"Connections", "plain-cpu-us/connection"}, peer: "not counted"},
+		{what: "connection table with 50,000 connections of Services, read once in a period", run: "K",
+			figure: metric{"Table", "cpu-ms/table"}, shown: "ms CPU"},
 	}},
 	{title: "Fan-out: one commit, sent to all streams and acknowledged by all", rows: []row{
 		fanOut("1", "10", target{}), fanOut("1", "100", target{}), fanOut("1", "1000", target{}), fanOut("1", "5000", target{}),
@@ -80,6 +85,9 @@ var sections = []section{
 		fanOut("100", "5000", target{atMost, 0.35}),
 		{what: "control plane's memory for each of 5,000 streams", run: "F",
 			figure: metric{"FanOut/resources=1/streams=5000", "KiB/stream"}, shown: "KiB", target: target{atMost, 45}},
+		{what: "tracing, for each node that acknowledges a traced revision / one that is not sampled", run: "L",
+			figure: metric{"Answers/traced", "cpu-us/answer"}, shown: "µs CPU",
+			against: metric{"Answers/not_sampled", "cpu-us/answer"}, peer: "not sampled"},
 	}},
 	{title: "What the programs take", rows: []row{
 		footprint("agent's memory, 10,000 × 10, settled", "10000", "agent-rss-MB", "MB", target{atMost, 20}),

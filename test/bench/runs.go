@@ -30,6 +30,8 @@ var runs = []invocation{
 	benchmark("F", "controlplane/internal/discovery", "FanOut|FullSyncs", "5x"),
 	benchmark("G", "controlplane/internal/admission", ".", "500x"),
 	benchmark("H", "test/footprint", ".", "1x"),
+	benchmark("K", "agent/internal/traffic", "Connections|Table", "10x"),
+	benchmark("L", "controlplane/internal/tracing", "Answers", "20x"),
 	{Mark: "I", dir: "test/e2e", args: []string{"test", "-run", "TestPacketsFollowTheAPI", "-count=1", "-p=1", "-v", "-ldflags", kubernetesVersion, "."}},
 	{Mark: "J", dir: "test/e2e", args: []string{"test", "-run", "^$", "-bench", "KubeProxy", "-benchtime", "1x", "-timeout", "10m", "-ldflags", kubernetesVersion, "."}},
 }

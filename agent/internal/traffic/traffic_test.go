@@ -41,7 +41,7 @@ var (
 )
 
 // serve sets up a node with an endpoint behind two frontends.
-func serve(t *testing.T) {
+func serve(t testing.TB) {
 	t.Helper()
 	check := func(err error) {
 		t.Helper()
@@ -108,7 +108,7 @@ chain output {
 }
 
 // dial connects to a destination.
-func dial(t *testing.T, network, to string) net.Conn {
+func dial(t testing.TB, network, to string) net.Conn {
 	t.Helper()
 	conn, err := net.DialTimeout(network, to, soon)
 	if err != nil {
@@ -119,7 +119,7 @@ func dial(t *testing.T, network, to string) net.Conn {
 }
 
 // exchange carries one request and its answer.
-func exchange(t *testing.T, conn net.Conn, answer int64) {
+func exchange(t testing.TB, conn net.Conn, answer int64) {
 	t.Helper()
 	_ = conn.SetDeadline(time.Now().Add(soon))
 	if _, err := conn.Write(make([]byte, sends)); err != nil {
@@ -132,12 +132,19 @@ func exchange(t *testing.T, conn net.Conn, answer int64) {
 
 func start(t *testing.T, period time.Duration) *Meter {
 	t.Helper()
+	m, stop := run(t, period)
+	t.Cleanup(stop)
+	return m
+}
+
+// run starts a meter, and returns what stops it.
+func run(t testing.TB, period time.Duration) (*Meter, func()) {
 	m := New(period, hclog.NewNullLogger())
 	m.Update([]ruleset.Change{{New: web}, {New: dns}, {New: idle}})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- m.Run(ctx) }()
-	t.Cleanup(func() {
+	return m, func() {
 		cancel()
 		select {
 		case err := <-done:
@@ -147,8 +154,7 @@ func start(t *testing.T, period time.Duration) *Meter {
 		case <-time.After(soon):
 			t.Error("the meter does not stop")
 		}
-	})
-	return m
+	}
 }
 
 // of returns the count of a Service.
@@ -162,7 +168,7 @@ func of(m *Meter, service string) Count {
 }
 
 // eventually waits until a count is what is wanted.
-func eventually(t *testing.T, what string, m *Meter, service string, right func(Count) bool) {
+func eventually(t testing.TB, what string, m *Meter, service string, right func(Count) bool) {
 	t.Helper()
 	for begun := time.Now(); !right(of(m, service)); time.Sleep(5 * time.Millisecond) {
 		if time.Since(begun) > soon {
@@ -214,26 +220,41 @@ func TestConnectionsAndBytesAreCountedFromTheTable(t *testing.T) {
 	}
 }
 
-// TestConnectionsTooShortForTheTableAreCounted when they end.
-func TestConnectionsTooShortForTheTableAreCounted(t *testing.T) {
-	serve(t)
-	m := start(t, time.Hour)
-	short := func() {
-		exchange(t, dial(t, "udp", dns.Addr.String()+":53"), sends)
-		if err := netlink.ConntrackTableFlush(netlink.ConntrackTable); err != nil {
-			t.Fatal(err)
-		}
+// short makes a connection that the kernel forgets at once.
+func short(t testing.TB) {
+	t.Helper()
+	exchange(t, dial(t, "udp", dns.Addr.String()+":53"), sends)
+	forget(t)
+}
+
+// forget empties the connection table.
+func forget(t testing.TB) {
+	t.Helper()
+	if err := netlink.ConntrackTableFlush(netlink.ConntrackTable); err != nil {
+		t.Fatal(err)
 	}
+}
+
+// listening waits until a meter hears of connections that end, by such connections.
+func listening(t testing.TB, m *Meter) {
+	t.Helper()
 	for begun := time.Now(); of(m, "d/dns").Connections == 0; time.Sleep(2 * gather) {
 		if time.Since(begun) > soon {
 			t.Fatal("it does not begin to listen")
 		}
-		short()
+		short(t)
 	}
 	time.Sleep(4 * gather)
+}
+
+// TestConnectionsTooShortForTheTableAreCounted when they end.
+func TestConnectionsTooShortForTheTableAreCounted(t *testing.T) {
+	serve(t)
+	m := start(t, time.Hour)
+	listening(t, m)
 	base := of(m, "d/dns")
 	for range 20 {
-		short()
+		short(t)
 	}
 	eventually(t, "all twenty", m, "d/dns", func(c Count) bool { return c.Connections == base.Connections+20 })
 	if c := of(m, "d/dns"); c.RequestBytes-base.RequestBytes != 20*(sends+28) || c.ReplyBytes-base.ReplyBytes != 20*(sends+28) {
