@@ -16,9 +16,10 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # grpcnotrace leaves out golang.org/x/net/trace with its HTML templates: 3 MB of every process's memory.
-build: ## build the three programs into bin/
+build: ## build the three programs, and the plugin of kubectl, into bin/
 	CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 	ln -sf portolan bin/kubectl-portolan
+	cp deploy/kubectl/kubectl_complete-portolan bin/
 
 demo: build ## a three-node cluster in network namespaces, with traffic (rootless, under a minute)
 	bin/portolan demo

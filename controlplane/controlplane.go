@@ -74,7 +74,7 @@ type Config struct {
 	// serves profiles.
 	KubeStateMetrics, Profiling bool
 
-	// Instance tells this replica from others, in Events.
+	// Instance tells this replica from others: in Events, traces, and what it says of nodes.
 	Instance string
 	Version  string
 	Logger   hclog.Logger
@@ -209,7 +209,7 @@ func assemble(config Config) (*controlPlane, error) {
 		Logger: config.Logger.Named("compile"), Observe: c.rounds(),
 		Brake: limits, List: list,
 	})
-	c.intro = introspection.New(introspection.Config{Snapshots: c.snapshots, Nodes: registry, Cluster: c.objects, Explainer: explainer{c.objects, c.driver}, Group: c.group, Compare: c.discovery.Compare, Held: c.driver.Held, Now: time.Now})
+	c.intro = introspection.New(introspection.Config{Replica: c.Instance, Snapshots: c.snapshots, Nodes: registry, Cluster: c.objects, Explainer: explainer{c.objects, c.driver}, Group: c.group, Compare: c.discovery.Compare, Held: c.driver.Held, Now: time.Now})
 	if c.rollout, err = c.newRollout(registry); err != nil {
 		return nil, err
 	}

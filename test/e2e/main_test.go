@@ -26,15 +26,14 @@ func prepareAndEnter() int {
 		defer os.RemoveAll(dir)
 		err = product.Build(dir)
 	}
-	benchmarks := flag.Lookup("test.bench").Value.String() != ""
-	if err == nil && benchmarks {
+	if err == nil {
 		err = product.BuildKubeProxy(dir)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	if benchmarks && os.Getuid() == 0 {
+	if benchmarks := flag.Lookup("test.bench").Value.String() != ""; benchmarks && os.Getuid() == 0 {
 		return lab.EnterAsRoot() // See BenchmarkKubeProxy.
 	}
 	return lab.Enter()

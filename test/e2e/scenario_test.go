@@ -19,6 +19,7 @@ func TestPacketsFollowTheAPI(t *testing.T) {
 		{"a node port is reached from outside and from pods", w.nodePort},
 		{"a deleted Service's address is silent", w.deleteService},
 		{"who waits for it knows when nodes have a change", w.waitForChanges},
+		{"who asks all replicas is told of every node", w.askAll},
 		{"a pod that waits until nobody sends to it loses no connection", w.leave},
 		{"what is wrong is told as Events of the objects", w.events},
 		{"killing the agent's control plane breaks nothing, and changes go on through the other", w.killControlPlane},

@@ -1,6 +1,7 @@
 package scripts_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -31,7 +32,11 @@ func build(dir string) error {
 	if output, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("building the programs: %w\n%s", err, output)
 	}
-	return os.Setenv(directory, dir)
+	// As make build does.
+	const completes = "kubectl_complete-portolan"
+	return errors.Join(os.Symlink("portolan", filepath.Join(dir, "kubectl-portolan")),
+		os.CopyFS(dir, os.DirFS("../../deploy/kubectl")), os.Chmod(filepath.Join(dir, completes), 0o755),
+		os.Setenv(directory, dir))
 }
 
 // TestStories runs the stories one after the other, since they share a kernel.

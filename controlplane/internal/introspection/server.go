@@ -55,6 +55,8 @@ type Explanation struct {
 
 // Config is what the service reads from. All of it is required.
 type Config struct {
+	// Replica is this control plane's name among others.
+	Replica   string
 	Snapshots *snapshot.Store
 	Nodes     *nodes.Registry
 	Cluster   Cluster
@@ -92,7 +94,7 @@ func (s *Server) ListNodes(_ context.Context, request *introspectionv1.ListNodes
 	for _, node := range s.nodes() {
 		state := node.State(response.GetRevision())
 		if wanted := request.GetStates(); len(wanted) == 0 || slices.Contains(wanted, state) {
-			described := nodeStatus(&node, response.GetRevision(), s.cfg.Now())
+			described := s.describe(&node, response.GetRevision())
 			if described.Config, err = s.config(current, node.Node); err != nil {
 				return nil, err
 			}
@@ -100,6 +102,13 @@ func (s *Server) ListNodes(_ context.Context, request *introspectionv1.ListNodes
 		}
 	}
 	return response, nil
+}
+
+// describe returns the status of a node, and who says so.
+func (s *Server) describe(node *nodes.Status, current uint64) *introspectionv1.NodeStatus {
+	described := nodeStatus(node, current, s.cfg.Now())
+	described.Replica, described.CurrentRevision = s.cfg.Replica, current
+	return described
 }
 
 // nodes returns the status of every node that is known in one way or the other.
@@ -193,7 +202,7 @@ func (s *Server) ExplainService(_ context.Context, request *introspectionv1.Expl
 		return nil, withStatus(err)
 	}
 	if node, ok := s.cfg.Nodes.Get(query.Node); ok {
-		response.Node = nodeStatus(&node, response.GetRevision(), s.cfg.Now())
+		response.Node = s.describe(&node, response.GetRevision())
 		response.Node.Config, err = s.config(view.Snapshot(), query.Node)
 	}
 	return response, err

@@ -213,9 +213,13 @@ type NodeStatus struct {
 	// What the node could not do beside applying.
 	Warnings []*v1.Warning `protobuf:"bytes,17,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	// What the node is told to be; absent for one that the cluster does not have.
-	Config        *NodeConfigStatus `protobuf:"bytes,18,opt,name=config,proto3" json:"config,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Config *NodeConfigStatus `protobuf:"bytes,18,opt,name=config,proto3" json:"config,omitempty"`
+	// The replica of the control plane that says so, and its current revision. Replicas count
+	// revisions apart.
+	Replica         string `protobuf:"bytes,19,opt,name=replica,proto3" json:"replica,omitempty"`
+	CurrentRevision uint64 `protobuf:"varint,20,opt,name=current_revision,json=currentRevision,proto3" json:"current_revision,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *NodeStatus) Reset() {
@@ -372,6 +376,20 @@ func (x *NodeStatus) GetConfig() *NodeConfigStatus {
 		return x.Config
 	}
 	return nil
+}
+
+func (x *NodeStatus) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
+func (x *NodeStatus) GetCurrentRevision() uint64 {
+	if x != nil {
+		return x.CurrentRevision
+	}
+	return 0
 }
 
 // NodeConfigStatus is which configuration a node is told.
@@ -1462,7 +1480,7 @@ const file_portolan_introspection_v1_introspection_proto_rawDesc = "" +
 	"\x06states\x18\x01 \x03(\x0e2$.portolan.introspection.v1.SyncStateR\x06states\"l\n" +
 	"\x11ListNodesResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12;\n" +
-	"\x05nodes\x18\x02 \x03(\v2%.portolan.introspection.v1.NodeStatusR\x05nodes\"\xa4\x06\n" +
+	"\x05nodes\x18\x02 \x03(\v2%.portolan.introspection.v1.NodeStatusR\x05nodes\"\xe9\x06\n" +
 	"\n" +
 	"NodeStatus\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
@@ -1486,7 +1504,9 @@ const file_portolan_introspection_v1_introspection_proto_rawDesc = "" +
 	"sent_bytes\x18\x0f \x01(\x04R\tsentBytes\x12\x12\n" +
 	"\x04zone\x18\x10 \x01(\tR\x04zone\x12:\n" +
 	"\bwarnings\x18\x11 \x03(\v2\x1e.portolan.discovery.v1.WarningR\bwarnings\x12C\n" +
-	"\x06config\x18\x12 \x01(\v2+.portolan.introspection.v1.NodeConfigStatusR\x06config\"x\n" +
+	"\x06config\x18\x12 \x01(\v2+.portolan.introspection.v1.NodeConfigStatusR\x06config\x12\x18\n" +
+	"\areplica\x18\x13 \x01(\tR\areplica\x12)\n" +
+	"\x10current_revision\x18\x14 \x01(\x04R\x0fcurrentRevision\"x\n" +
 	"\x10NodeConfigStatus\x124\n" +
 	"\x04mode\x18\x01 \x01(\x0e2 .portolan.discovery.v1.ProxyModeR\x04mode\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x06R\aversion\x12\x14\n" +

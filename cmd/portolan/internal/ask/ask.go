@@ -55,7 +55,7 @@ func (f *Flags) Register(flags *pflag.FlagSet) {
 		server = set
 	}
 	const patience = 10 * time.Second
-	flags.StringVar(&f.Server, "server", server, "admin address of a control plane, host:port or unix:PATH; also "+environment)
+	flags.StringVar(&f.Server, "server", server, "admin addresses of the control planes, host:port or unix:PATH, separated by commas; also "+environment)
 	flags.StringVar(&f.tokenFile, "token-file", os.Getenv(tokenEnvironment), "file with a token for a control plane's --api-listen; also "+tokenEnvironment)
 	flags.StringVar(&f.token, "token", "", "the token itself, such as kubectl create token prints")
 	flags.StringVar(&f.tls.CA, "tls-ca-file", os.Getenv(caEnvironment), "PEM file with the CA of the control planes, for --api-listen; also "+caEnvironment)
@@ -211,18 +211,4 @@ func cause(err error) error {
 		return system.Err
 	}
 	return err
-}
-
-// With connects, asks and closes.
-func With[T any](ctx context.Context, f *Flags, question func(context.Context, *Client) (T, error)) (T, error) {
-	var none T
-	client, err := f.Connect()
-	if err != nil {
-		return none, err
-	}
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(ctx, f.Timeout)
-	defer cancel()
-	answer, err := question(ctx, client)
-	return answer, client.Explain(err)
 }

@@ -2,6 +2,7 @@ package ask
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	introspectionv1 "github.com/portolan-net/portolan/api/portolan/introspection/v1"
 	"github.com/portolan-net/portolan/cmd/portolan/internal/ask/asktest"
@@ -119,4 +121,93 @@ func speaking(t *testing.T, words string) string {
 		}
 	}()
 	return listener.Addr().String()
+}
+
+func of(revision uint64, nodes ...*introspectionv1.NodeStatus) *asktest.Answers {
+	return &asktest.Answers{Nodes: &introspectionv1.ListNodesResponse{Revision: revision, Nodes: nodes},
+		View: &introspectionv1.GetViewResponse{Revision: revision}}
+}
+
+// TestReplicasAreAskedTogether: a node is as the replica sees it that it is connected to.
+func TestReplicasAreAskedTogether(t *testing.T) {
+	const (
+		synced       = introspectionv1.SyncState_SYNC_STATE_SYNCED
+		rejected     = introspectionv1.SyncState_SYNC_STATE_REJECTED
+		disconnected = introspectionv1.SyncState_SYNC_STATE_DISCONNECTED
+	)
+	at := func(seconds int64) *timestamppb.Timestamp { return &timestamppb.Timestamp{Seconds: seconds} }
+	first := asktest.Serve(t, of(7,
+		&introspectionv1.NodeStatus{Node: "a", State: synced, CurrentRevision: 8},
+		&introspectionv1.NodeStatus{Node: "b", State: disconnected},
+		&introspectionv1.NodeStatus{Node: "c", State: disconnected, AckedAt: at(10), Peer: "later"}))
+	second := asktest.Serve(t, of(40,
+		&introspectionv1.NodeStatus{Node: "a", State: disconnected},
+		&introspectionv1.NodeStatus{Node: "b", State: rejected},
+		&introspectionv1.NodeStatus{Node: "c", State: disconnected, AckedAt: at(5)},
+		&introspectionv1.NodeStatus{Node: "d", State: synced}))
+	want := "a SYNC_STATE_SYNCED 8 | b SYNC_STATE_REJECTED 40 | c SYNC_STATE_DISCONNECTED 7 later | d SYNC_STATE_SYNCED 40"
+	nodes := func(servers ...string) (string, error, error) {
+		all, missing, err := Nodes(t.Context(), &Flags{Server: strings.Join(servers, ","), Timeout: 500 * time.Millisecond})
+		var lines []string
+		for _, n := range all.GetNodes() {
+			lines = append(lines, strings.TrimSpace(fmt.Sprintf("%s %s %d %s", n.GetNode(), n.GetState(), n.GetCurrentRevision(), n.GetPeer())))
+		}
+		return strings.Join(lines, " | "), missing, err
+	}
+	for _, servers := range [][]string{{first, second}, {second, " " + first}} {
+		if got, missing, err := nodes(servers...); got != want || missing != nil || err != nil {
+			t.Errorf("%s, %v, %v; want %s", got, missing, err, want)
+		}
+	}
+	away := closedPort(t)
+	if got, missing, err := nodes(first, away); err != nil || missing == nil || !strings.Contains(missing.Error(), away) || !strings.HasPrefix(got, "a SYNC") {
+		t.Errorf("one is away: %s, %v, %v", got, missing, err)
+	}
+	if got, _, err := nodes(away, away); err == nil || strings.Count(err.Error(), away) != 1 || got != "" {
+		t.Errorf("all are away: %s, %v", got, err)
+	}
+	// What any replica knows, the first that answers is asked.
+	view := func(servers string) (uint64, error) {
+		v, err := With(t.Context(), &Flags{Server: servers, Timeout: 500 * time.Millisecond}, func(ctx context.Context, c *Client) (*introspectionv1.GetViewResponse, error) {
+			return c.GetView(ctx, &introspectionv1.GetViewRequest{})
+		})
+		return v.GetRevision(), err
+	}
+	if revision, err := view(away + "," + second + "," + first); revision != 40 || err != nil {
+		t.Errorf("revision %d, error %v", revision, err)
+	}
+	refusing := asktest.Serve(t, &asktest.Answers{Err: status.Error(codes.NotFound, "there is no such node")})
+	if _, err := view(refusing + "," + first); err == nil || !strings.Contains(err.Error(), "no such node") {
+		t.Errorf("what one does not have the other is asked for: %v", err)
+	}
+}
+
+// TestANodeIsComparedWhereItIsConnected, and if that fails, it is not said that another
+// replica does not have it.
+func TestANodeIsComparedWhereItIsConnected(t *testing.T) {
+	compare := func(servers ...string) (*introspectionv1.CompareNodeResponse, error) {
+		f := &Flags{Server: strings.Join(servers, ","), Timeout: 500 * time.Millisecond}
+		clients, done, err := f.ConnectAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer done()
+		return CompareNode(t.Context(), f, clients, "a")
+	}
+	without := asktest.Serve(t, &asktest.Answers{})
+	with := asktest.Serve(t, &asktest.Answers{Compared: map[string]*introspectionv1.CompareNodeResponse{"a": {Revision: 3}}})
+	away := closedPort(t)
+	for _, servers := range [][]string{{with, without}, {without, with}, {away, with}} {
+		if r, err := compare(servers...); err != nil || r.GetRevision() != 3 {
+			t.Errorf("%v, %v", r, err)
+		}
+	}
+	if _, err := compare(without, without); err == nil || !strings.Contains(err.Error(), "is not connected to this control plane") {
+		t.Errorf("error %v", err)
+	}
+	for _, servers := range [][]string{{without, away}, {away, without}} {
+		if _, err := compare(servers...); err == nil || !strings.Contains(err.Error(), away) {
+			t.Errorf("error %v", err)
+		}
+	}
 }

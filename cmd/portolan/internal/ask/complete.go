@@ -37,7 +37,8 @@ func (f *Flags) CompleteServices(command *cobra.Command, _ []string, _ string) (
 }
 
 func (f *Flags) complete(command *cobra.Command, names func(context.Context, *Client) ([]string, error)) ([]string, cobra.ShellCompDirective) {
-	hurried := Flags{Server: f.Server, Timeout: completionTimeout}
+	hurried := *f
+	hurried.Timeout = completionTimeout
 	list, err := With(command.Context(), &hurried, names)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError

@@ -3,11 +3,11 @@
 package diff
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -44,6 +44,9 @@ which costs about what writing all of them does.
   HELD    whether what the agent holds is what it was sent, to the bit
   KERNEL  whether the kernel has all that the agent holds, and nothing else of ours
 
+Each replica of the control plane can ask the nodes that are connected to it: --server
+names all of them, separated by commas.
+
 The exit status is 0 if all is as it should be, 1 if something differs, and 2 if nothing
 does where nodes could be asked, and some could not.`,
 		Example: `  portolan diff
@@ -64,7 +67,7 @@ func (o *options) run(command *cobra.Command, _ []string) error {
 		return &program.Failure{Err: err, Status: 2}
 	}
 	defer done()
-	names, err := o.names(command.Context(), clients)
+	names, missing, err := o.names(command.Context())
 	if err != nil {
 		return &program.Failure{Err: err, Status: 2}
 	}
@@ -72,11 +75,12 @@ func (o *options) run(command *cobra.Command, _ []string) error {
 	if err := o.print(command.OutOrStdout(), found); err != nil {
 		return &program.Failure{Err: err, Status: 2}
 	}
-	return verdict(found)
+	return verdict(found, missing)
 }
 
-// verdict says whether something differs, or could not be compared.
-func verdict(found []result) error {
+// verdict says whether something differs, or could not be compared; missing is why a replica
+// did not answer.
+func verdict(found []result, missing error) error {
 	different, failed := 0, 0
 	for _, r := range found {
 		switch {
@@ -91,34 +95,29 @@ func verdict(found []result) error {
 		return &program.Failure{Err: fmt.Errorf("%d of %d nodes differ", different, len(found)), Status: 1}
 	case failed > 0:
 		return &program.Failure{Err: fmt.Errorf("%d of %d nodes could not be compared", failed, len(found)), Status: 2}
+	case missing != nil:
+		return &program.Failure{Err: missing, Status: 2}
 	default:
 		return nil
 	}
 }
 
 // names returns the nodes to ask: those that a control plane knows of.
-func (o *options) names(ctx context.Context, clients []*ask.Client) ([]string, error) {
+func (o *options) names(ctx context.Context) (names []string, missing, err error) {
 	if o.node != "" {
-		return []string{o.node}, nil
+		return []string{o.node}, nil, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, o.server.Timeout)
-	defer cancel()
-	var names []string
-	for _, client := range clients {
-		response, err := client.ListNodes(ctx, &introspectionv1.ListNodesRequest{})
-		if err != nil {
-			return nil, client.Explain(err)
-		}
-		for _, node := range response.GetNodes() {
-			names = append(names, node.GetNode())
-		}
+	nodes, missing, err := ask.Nodes(ctx, &o.server)
+	if err != nil {
+		return nil, nil, err
 	}
-	slices.Sort(names)
-	names = slices.Compact(names)
+	for _, node := range nodes.GetNodes() {
+		names = append(names, node.GetNode())
+	}
 	if len(names) == 0 {
-		return nil, errors.New("no node has connected yet")
+		return nil, nil, cmp.Or(missing, errors.New("no node has connected yet"))
 	}
-	return names, nil
+	return names, missing, nil
 }
 
 // result is what came of one node.
@@ -169,17 +168,8 @@ func (o *options) compare(command *cobra.Command, clients []*ask.Client, names [
 
 // ask asks the replica that the node is connected to.
 func (o *options) ask(ctx context.Context, clients []*ask.Client, node string) result {
-	r := result{node: node}
-	for _, client := range clients {
-		ctx, cancel := context.WithTimeout(ctx, o.server.Timeout)
-		response, err := client.CompareNode(ctx, &introspectionv1.CompareNodeRequest{Node: node})
-		cancel()
-		if err == nil {
-			return result{node: node, response: response}
-		}
-		r.err = client.Explain(err)
-	}
-	return r
+	response, err := ask.CompareNode(ctx, &o.server, clients, node)
+	return result{node: node, response: response, err: err}
 }
 
 func (o *options) print(w io.Writer, found []result) error {

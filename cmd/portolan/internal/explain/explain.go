@@ -47,7 +47,10 @@ or the node's only where a client is its own endpoint (hairpin).
 (NAMESPACE/NAME), a node (NAME), or an address: of a pod, a node or outside. It is
 decided about at the home of the pod or node, else at --node. --to is a Service and a
 port's number or name, or the address and port of a frontend. --kernel asks the node too
-whether its kernel has what is decided, as portolan diff does.`,
+whether its kernel has what is decided, as portolan diff does.
+
+--server may name several replicas, separated by commas: what NODE and KERNEL say is known
+by the one that the node is connected to.`,
 		Example: `  portolan explain demo/web --node node-a
   portolan explain --from demo/client-0 --to demo/web:80
   portolan explain --from 203.0.113.7 --to 192.0.2.1:30080 --kernel`,
@@ -85,9 +88,7 @@ func (o *options) run(command *cobra.Command, arguments []string) error {
 	if len(arguments) > 0 {
 		request.Service = arguments[0]
 	}
-	response, err := ask.With(command.Context(), &o.server, func(ctx context.Context, client *ask.Client) (*introspectionv1.ExplainServiceResponse, error) {
-		return client.ExplainService(ctx, request)
-	})
+	response, err := o.ask(command.Context(), request)
 	if err != nil {
 		return err
 	}
@@ -112,6 +113,27 @@ func (o *options) run(command *cobra.Command, arguments []string) error {
 		return err
 	}
 	return judge(out, response, compared.GetComparison())
+}
+
+// ask asks all replicas, which decide the same, and returns the answer of the one that the node
+// is connected to.
+func (o *options) ask(ctx context.Context, request *introspectionv1.ExplainServiceRequest) (*introspectionv1.ExplainServiceResponse, error) {
+	answers, err := ask.All(ctx, &o.server, func(ctx context.Context, client *ask.Client) (*introspectionv1.ExplainServiceResponse, error) {
+		return client.ExplainService(ctx, request)
+	})
+	if err != nil {
+		return nil, err
+	}
+	var best *introspectionv1.ExplainServiceResponse
+	for _, a := range answers {
+		if a.Err == nil && (best == nil || ask.KnowsMore(a.Value.GetNode(), best.GetNode())) {
+			best = a.Value
+		}
+	}
+	if best == nil {
+		return nil, ask.Missing(answers)
+	}
+	return best, nil
 }
 
 func (o *options) write(w io.Writer, response *introspectionv1.ExplainServiceResponse) error {

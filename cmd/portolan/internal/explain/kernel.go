@@ -17,9 +17,12 @@ import (
 
 // compare asks the node about its kernel.
 func (o *options) compare(ctx context.Context, node string) (*introspectionv1.CompareNodeResponse, error) {
-	return ask.With(ctx, &o.server, func(ctx context.Context, client *ask.Client) (*introspectionv1.CompareNodeResponse, error) {
-		return client.CompareNode(ctx, &introspectionv1.CompareNodeRequest{Node: node})
-	})
+	clients, done, err := o.server.ConnectAll()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return ask.CompareNode(ctx, &o.server, clients, node)
 }
 
 // both is what programs are told with --kernel.

@@ -20,7 +20,7 @@ func answers() *asktest.Answers {
 	ago := func(d time.Duration) *timestamppb.Timestamp { return timestamppb.New(now.Add(-d)) }
 	return &asktest.Answers{
 		Nodes: &introspectionv1.ListNodesResponse{Revision: 41, Nodes: []*introspectionv1.NodeStatus{
-			{Node: "node-a", Zone: "zone-a", State: introspectionv1.SyncState_SYNC_STATE_SYNCED, AckedRevision: 41, AckedAt: ago(12 * time.Second),
+			{Replica: "r1", Node: "node-a", Zone: "zone-a", State: introspectionv1.SyncState_SYNC_STATE_SYNCED, AckedRevision: 41, AckedAt: ago(12 * time.Second),
 				Warnings: []*discoveryv1.Warning{{Name: &discoveryv1.ResourceName{Name: "demo/web"}, Reason: "FailedToStartServiceHealthcheck", Message: "port 32000: in use"}, {}},
 				Config:   &introspectionv1.NodeConfigStatus{Mode: discoveryv1.ProxyMode_PROXY_MODE_IPVS, Version: 0x1a2b3c4d5e6f7081, Group: "edge"}, Peer: "10.0.0.1:4321",
 				ApplyDuration: durationpb.New(3100 * time.Microsecond), SentResources: 57, SentBytes: 14_210, AgentVersion: "v1.0.0"},
@@ -77,8 +77,8 @@ node-c   -        -      -          Rejected     40/41      3h        1ms     0 
 func TestWideNodesShowWhichConfigurationAndFromWhere(t *testing.T) {
 	out, _ := run(t, answers(), "nodes", "node-a", "-o", "wide")
 	equal(t, out, `
-NODE     ZONE     MODE   CONFIG     STATE    REVISION   APPLIED   TOOK    SENT           VERSION   GROUP   ADDRESS         ERROR   WARNING
-node-a   zone-a   ipvs   1a2b3c4d   Synced   41/41      12s       3.1ms   57 (14.2 kB)   v1.0.0    edge    10.0.0.1:4321   -       FailedToStartServiceHealthcheck: demo/web: port 32000: in use (and 1 more)
+NODE     ZONE     MODE   CONFIG     STATE    REVISION   APPLIED   TOOK    SENT           VERSION   GROUP   ADDRESS         REPLICA   ERROR   WARNING
+node-a   zone-a   ipvs   1a2b3c4d   Synced   41/41      12s       3.1ms   57 (14.2 kB)   v1.0.0    edge    10.0.0.1:4321   r1        -       FailedToStartServiceHealthcheck: demo/web: port 32000: in use (and 1 more)
 `)
 }
 

@@ -2,7 +2,7 @@ package get
 
 import (
 	"cmp"
-	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,7 +19,7 @@ import (
 // The columns of nodes. Those of -o wide come before the error, which may be long.
 var (
 	nodesHeading = []string{"NODE", "ZONE", "MODE", "CONFIG", "STATE", "REVISION", "APPLIED", "TOOK", "SENT", "VERSION"}
-	wideHeading  = []string{"GROUP", "ADDRESS"}
+	wideHeading  = []string{"GROUP", "ADDRESS", "REPLICA"}
 )
 
 func nodesCommand(now func() time.Time) *cobra.Command {
@@ -42,8 +42,13 @@ func nodesCommand(now func() time.Time) *cobra.Command {
   ERROR     why it did not apply what it was sent, or why it is not connected
   GROUP     with -o wide: the entry of the configuration's nodes that selects it
   ADDRESS   with -o wide: where it connects from
+  REPLICA   with -o wide: the control plane that says so
   WARNING   what it could not do though it applies, such as listen on a port; shown
-            if there is any`,
+            if there is any
+
+Each replica of the control plane knows the nodes that are connected to it, and counts
+revisions of its own. --server names all replicas, separated by commas: a node is then
+shown as that one sees it that it is connected to.`,
 		Example: `  portolan get nodes
   portolan get nodes -o wide
   portolan get nodes node-a node-b -o json`,
@@ -55,9 +60,7 @@ func nodesCommand(now func() time.Time) *cobra.Command {
 }
 
 func (o *options) nodes(command *cobra.Command, names []string) error {
-	response, err := ask.With(command.Context(), &o.server, func(ctx context.Context, client *ask.Client) (*introspectionv1.ListNodesResponse, error) {
-		return client.ListNodes(ctx, &introspectionv1.ListNodesRequest{})
-	})
+	response, missing, err := ask.Nodes(command.Context(), &o.server)
 	if err != nil {
 		return err
 	}
@@ -66,7 +69,7 @@ func (o *options) nodes(command *cobra.Command, names []string) error {
 	}
 	heading, rows := o.nodesTable(response)
 	heading, rows = withWarnings(response.GetNodes(), heading, rows)
-	return o.print(command, response, heading, rows, "no node has connected yet")
+	return errors.Join(o.print(command, response, heading, rows, "no node has connected yet"), missing)
 }
 
 func (o *options) nodesTable(response *introspectionv1.ListNodesResponse) (heading []string, rows [][]string) {
@@ -75,9 +78,9 @@ func (o *options) nodesTable(response *introspectionv1.ListNodesResponse) (headi
 		heading = append(heading, wideHeading...)
 	}
 	for _, node := range response.GetNodes() {
-		row := nodeRow(node, response.GetRevision(), o.now())
+		row := nodeRow(node, o.now())
 		if o.format == output.Wide {
-			row = append(row, node.GetConfig().GetGroup(), node.GetPeer())
+			row = append(row, node.GetConfig().GetGroup(), node.GetPeer(), node.GetReplica())
 		}
 		rows = append(rows, append(row, output.Trouble(node)))
 	}
@@ -115,14 +118,14 @@ func keep(response *introspectionv1.ListNodesResponse, names []string) error {
 	return nil
 }
 
-func nodeRow(node *introspectionv1.NodeStatus, current uint64, now time.Time) []string {
+func nodeRow(node *introspectionv1.NodeStatus, now time.Time) []string {
 	applied, took := "", ""
 	if node.GetAckedAt() != nil {
 		applied, took = output.Age(now.Sub(node.GetAckedAt().AsTime())), output.Took(node.GetApplyDuration().AsDuration())
 	}
 	return []string{
 		node.GetNode(), node.GetZone(), output.Mode(node.GetConfig()), output.Version(node.GetConfig()), output.State(node.GetState()),
-		fmt.Sprintf("%d/%d", node.GetAckedRevision(), current), applied, took,
+		fmt.Sprintf("%d/%d", node.GetAckedRevision(), node.GetCurrentRevision()), applied, took,
 		fmt.Sprintf("%d (%s)", node.GetSentResources(), output.Bytes(node.GetSentBytes())),
 		node.GetAgentVersion(),
 	}

@@ -24,8 +24,9 @@ type options struct {
 	server ask.Flags
 	format output.Format
 	yes    bool
-	// terminal tells whether there is somebody to ask.
+	// terminal tells whether there is somebody to ask, who types.
 	terminal func() bool
+	typed    *bufio.Reader
 }
 
 // Command returns the command.
@@ -41,8 +42,8 @@ func command(terminal func() bool) *cobra.Command {
 If more than half of the Services, and more than 20, go at once, nodes keep them
 until a later full list of the source confirms the deletion, or until this command
 says that it is meant. Only what is shown before is released: removals that come
-meanwhile still wait. Each replica of a control plane holds back on its own, so ask
-each.`,
+meanwhile still wait. Each replica of a control plane holds back on its own: --server
+names all of them, separated by commas.`,
 		Example: `  portolan get problems
   portolan release
   portolan release --yes --server unix:/run/portolan/admin.sock`,
@@ -55,8 +56,29 @@ each.`,
 	return command
 }
 
+// run asks and tells each replica: one that does not answer is no reason to leave another.
 func (o *options) run(command *cobra.Command) error {
-	problems, err := ask.With(command.Context(), &o.server, func(ctx context.Context, client *ask.Client) (*introspectionv1.ListProblemsResponse, error) {
+	o.typed = bufio.NewReader(command.InOrStdin())
+	var failures []error
+	servers := strings.Split(o.server.Server, ",")
+	for _, server := range servers {
+		one := o.server
+		one.Server = strings.TrimSpace(server)
+		if len(servers) > 1 {
+			command.PrintErrf("%s: ", one.Server)
+		}
+		if err := o.runAt(command, &one); err != nil {
+			failures = append(failures, err)
+			if len(servers) > 1 {
+				command.PrintErrln("failed")
+			}
+		}
+	}
+	return errors.Join(failures...)
+}
+
+func (o *options) runAt(command *cobra.Command, server *ask.Flags) error {
+	problems, err := ask.With(command.Context(), server, func(ctx context.Context, client *ask.Client) (*introspectionv1.ListProblemsResponse, error) {
 		return client.ListProblems(ctx, &introspectionv1.ListProblemsRequest{})
 	})
 	if err != nil {
@@ -70,7 +92,7 @@ func (o *options) run(command *cobra.Command) error {
 	if confirmed, err := o.confirmed(command, held); err != nil || !confirmed {
 		return err
 	}
-	response, err := ask.With(command.Context(), &o.server, func(ctx context.Context, client *ask.Client) (*adminv1.ReleaseBrakeResponse, error) {
+	response, err := ask.With(command.Context(), server, func(ctx context.Context, client *ask.Client) (*adminv1.ReleaseBrakeResponse, error) {
 		return release(ctx, client, held.GetServices())
 	})
 	if err != nil {
@@ -114,7 +136,7 @@ func (o *options) confirmed(command *cobra.Command, held *introspectionv1.Brake)
 		command.PrintErrf("%d of %d Services are gone from the source, and nodes keep them: %s\n", len(names), held.GetServed(), some(names))
 	}
 	command.PrintErr("Have nodes remove them? [y/N] ")
-	answer, _ := bufio.NewReader(command.InOrStdin()).ReadString('\n') // None is no.
+	answer, _ := o.typed.ReadString('\n') // None is no.
 	switch strings.ToLower(strings.TrimSpace(answer)) {
 	case "y", "yes":
 		return true, nil

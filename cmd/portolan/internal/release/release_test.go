@@ -56,6 +56,32 @@ func TestReleaseAsksAndSaysWhatItReleased(t *testing.T) {
 	}
 }
 
+// TestEachReplicaIsAsked, and one that does not answer does not keep the others.
+func TestEachReplicaIsAsked(t *testing.T) {
+	held := func(names ...string) *asktest.Answers {
+		return &asktest.Answers{
+			Problems: &introspectionv1.ListProblemsResponse{Brake: &introspectionv1.Brake{Services: names, Served: 30}},
+			Release:  &adminv1.ReleaseBrakeResponse{Released: names},
+		}
+	}
+	first, second := held("demo/a"), held("demo/b")
+	servers := []string{asktest.Serve(t, first), "unix:/nonexistent/admin.sock", asktest.Serve(t, second)}
+	release := command(func() bool { return true })
+	release.SetIn(strings.NewReader("n\ny\n"))
+	out, errOut, err := asktest.Run(t, release, "--server", strings.Join(servers, ","))
+	if err == nil || !strings.Contains(err.Error(), "/nonexistent/admin.sock: no such file") {
+		t.Errorf("error %v", err)
+	}
+	if first.AskedRelease != nil || !slices.Equal(second.AskedRelease.GetServices(), []string{"demo/b"}) || !strings.Contains(out, "demo/b") {
+		t.Errorf("asked %v and %v\n%s", first.AskedRelease, second.AskedRelease, out)
+	}
+	for _, server := range servers {
+		if !strings.Contains(errOut, server+": ") {
+			t.Errorf("%s is not in:\n%s", server, errOut)
+		}
+	}
+}
+
 func TestNodesAreReleasedToo(t *testing.T) {
 	answers := &asktest.Answers{
 		Problems: &introspectionv1.ListProblemsResponse{Brake: &introspectionv1.Brake{HeldByNodes: 50}},

@@ -70,14 +70,14 @@ func (o *options) nodes(command *cobra.Command, now func() time.Time) error {
 	var at time.Time
 	return o.show(command, func(ctx context.Context) (string, error) {
 		for before == nil {
-			if before, err = o.list(ctx); err != nil {
+			if before, err = o.list(command); err != nil {
 				return "", err
 			}
 			if at = now(); !pause(ctx, o.every) {
 				return "", ctx.Err()
 			}
 		}
-		after, err := o.list(ctx)
+		after, err := o.list(command)
 		if err != nil {
 			return "", err
 		}
@@ -87,10 +87,13 @@ func (o *options) nodes(command *cobra.Command, now func() time.Time) error {
 	})
 }
 
-func (o *options) list(ctx context.Context) (*introspectionv1.ListNodesResponse, error) {
-	return ask.With(ctx, &o.server, func(ctx context.Context, client *ask.Client) (*introspectionv1.ListNodesResponse, error) {
-		return client.ListNodes(ctx, &introspectionv1.ListNodesRequest{})
-	})
+// list returns the nodes as those replicas see them that answer.
+func (o *options) list(command *cobra.Command) (*introspectionv1.ListNodesResponse, error) {
+	nodes, missing, err := ask.Nodes(command.Context(), &o.server)
+	if missing != nil {
+		command.PrintErrln(missing)
+	}
+	return nodes, err
 }
 
 // nodeRows compares two looks.
@@ -103,7 +106,7 @@ func nodeRows(before, after *introspectionv1.ListNodesResponse, between time.Dur
 	for _, node := range after.GetNodes() {
 		r := row{name: node.GetNode(), node: node}
 		if node.GetState() != introspectionv1.SyncState_SYNC_STATE_SYNCED {
-			r.behind = after.GetRevision() - min(node.GetAckedRevision(), after.GetRevision())
+			r.behind = node.GetCurrentRevision() - min(node.GetAckedRevision(), node.GetCurrentRevision())
 			if node.GetAckedAt() != nil {
 				r.silent = now.Sub(node.GetAckedAt().AsTime())
 			}

@@ -15,8 +15,9 @@ import (
 
 var now = time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
 
+// node is one that is asked for when the control plane is at revision 42.
 func node(name string, state introspectionv1.SyncState, acked, bytes uint64, apply time.Duration) *introspectionv1.NodeStatus {
-	return &introspectionv1.NodeStatus{Node: name, State: state, AckedRevision: acked, SentBytes: bytes, SentResources: bytes / 100,
+	return &introspectionv1.NodeStatus{Node: name, State: state, AckedRevision: acked, CurrentRevision: 42, SentBytes: bytes, SentResources: bytes / 100,
 		AckedAt: timestamppb.New(now.Add(-time.Minute)), ApplyDuration: durationpb.New(apply)}
 }
 

@@ -61,6 +61,26 @@ func Everything(ctx context.Context, name string, args ...string) string {
 	return string(output)
 }
 
+// RunOn runs one of the programs, or of the machine's, to its end in the network namespace of a
+// host, and returns what it prints, errors too.
+func RunOn(ctx context.Context, host *lab.Host, name string, args ...string) (string, error) {
+	path := program(name)
+	if _, err := os.Stat(path); err != nil {
+		if path, err = exec.LookPath(name); err != nil {
+			return "", err
+		}
+	}
+	var output []byte
+	err := host.Do(func() (err error) {
+		output, err = exec.CommandContext(ctx, path, args...).CombinedOutput()
+		return err
+	})
+	if err != nil {
+		err = fmt.Errorf("%s %s on %s: %w\n%s", name, strings.Join(args, " "), host.Name, err, output)
+	}
+	return string(output), err
+}
+
 // Process is a running program.
 type Process struct {
 	command *exec.Cmd
@@ -130,6 +150,12 @@ var (
 func (p *Process) Kill() {
 	_ = p.command.Process.Kill()
 	_ = p.command.Wait()
+}
+
+// Log returns what the process has logged so far.
+func (p *Process) Log() (string, error) {
+	text, err := os.ReadFile(p.log)
+	return string(text), err
 }
 
 func (p *Process) tail() string {
