@@ -157,6 +157,7 @@ func TestAHugeRequestIsRefused(t *testing.T) {
 		defer c.close()
 		c.subscribe(&discoveryv1.Subscribe{Node: &discoveryv1.Node{Id: "bad", AgentVersion: strings.Repeat("v", 8*maxRequest)}})
 		c.ends(codes.ResourceExhausted, "larger than max")
+		synctest.Wait() // grpc refuses it before the stream's own goroutines have ended.
 		if stats := r.server.Stats(); stats.Oversized != 1 || stats.Streams != 1 {
 			t.Errorf("%+v", stats)
 		}
