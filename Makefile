@@ -10,7 +10,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -X github.com/portolan-net/portolan/cmd/internal/version.release=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test unit simulation stress peer e2e deploy-test docs-test manifests image ipvs conformance lint generate verify bench fuzz clean prerequisites
+.PHONY: help build demo test unit simulation stress peer e2e deploy-test docs-test manifests image ipvs conformance cluster lint generate verify bench fuzz clean prerequisites
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ verify: generate ## fail if generated code, formatting or go.mod are not what th
 	go mod tidy
 	gofmt -l $$(git ls-files '*.go') | tee /dev/stderr | (! grep -q .)
 	git diff --exit-code -- api go.mod go.sum
+
+cluster: ## install on a cluster with kubelets in namespaces, as the pages say (root; 2 minutes, the first time 20; not part of test)
+	test/cluster/run
 
 bench: build ## all benchmarks against floors, peers and targets; writes docs/reference/benchmarks.md (under 15 minutes)
 	cd test/bench && go vet ./... && go run .

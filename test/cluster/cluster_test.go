@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -15,13 +16,33 @@ import (
 )
 
 const (
-	// root is the repository's, in which the pages' commands are run.
+	// root is the repository's.
 	root = "../.."
 	// apiServer and nodes are where test/cluster/hub has put them.
 	apiServer = "192.168.79.1:6443"
 	namespace = "portolan-system"
 	patience  = 3 * time.Minute
 )
+
+// desk is the directory in which the pages' commands are run: it has the repository's deploy.
+var desk string
+
+func TestMain(m *testing.M) {
+	deploy, err := filepath.Abs(root + "/deploy")
+	if err == nil {
+		desk, err = os.MkdirTemp("", "portolan-cluster-")
+	}
+	if err == nil {
+		err = os.Symlink(deploy, desk+"/deploy")
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	status := m.Run()
+	_ = os.RemoveAll(desk)
+	os.Exit(status)
+}
 
 var nodes = []string{"192.168.79.11", "192.168.79.12"}
 
@@ -86,7 +107,7 @@ func (p page) block(t *testing.T, section, has string) string {
 	rest, _, _ = strings.Cut(rest, "\n## ")
 	for _, block := range indented.FindAllString(rest, -1) {
 		if found && strings.Contains(block, has) {
-			return block
+			return strings.TrimPrefix(block, "\n")
 		}
 	}
 	t.Fatalf("%s has no block with %q in %q", p.name, has, section)
@@ -112,7 +133,7 @@ func try(ctx context.Context, commands string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	command := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", here.Replace(commands))
-	command.Dir = root
+	command.Dir = desk
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 	file, err := os.CreateTemp("", "portolan-cluster-")

@@ -211,11 +211,10 @@ func takeAway(t *testing.T, install page) {
 		t.Fatal(err)
 	}
 	edited := strings.ReplaceAll(string(cleanup), "ghcr.io/portolan-net/portolan:", "registry.example/portolan:")
-	file := t.TempDir() + "/cleanup.yaml"
-	if err := os.WriteFile(file, []byte(edited), 0o600); err != nil {
+	if err := os.WriteFile(desk+"/cleanup.yaml", []byte(edited), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	lines := slices.Collect(strings.Lines(strings.ReplaceAll(commands, "deploy/manifests/cleanup.yaml", file)))
+	lines := slices.Collect(strings.Lines(strings.ReplaceAll(commands, "deploy/manifests/", "")))
 	sh(t, lines[0]+lines[1])
 	for _, node := range nodes {
 		if name, err := ask(node, lastingPort); err == nil {
