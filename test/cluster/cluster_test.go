@@ -75,7 +75,7 @@ func TestInstallation(t *testing.T) {
 		}},
 		{"pods reach a Service, on either node", serveWorkload},
 		{"a rolling update loses no connection with the hook", func(t *testing.T) { roll(t, "with-hook", true) }},
-		{"and some without", func(t *testing.T) { roll(t, "without-hook", false) }},
+		{"what fails without is counted", func(t *testing.T) { roll(t, "without-hook", false) }},
 		{"an upgrade loses no connection", upgrade},
 		{"Portolan goes, as the page says", func(t *testing.T) { takeAway(t, install) }},
 	} {

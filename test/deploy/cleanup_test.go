@@ -25,15 +25,16 @@ func TestCleaningUpNeedsNetAdminAlone(t *testing.T) {
 		t.Errorf("it is beyond the baseline by %v, want %v alone", violations(t, api.LevelBaseline, set.Spec.Template), want)
 	}
 	agent := template(r.objects["DaemonSet portolan-agent"]).Spec
-	checkContainer(t, spec.InitContainers[0], []corev1.Capability{"NET_ADMIN"})
-	checkContainer(t, spec.Containers[0], nil)
-	if cleanup := spec.InitContainers[0]; cleanup.Image != agent.Containers[0].Image {
-		t.Errorf("image %s, the agent's is %s", cleanup.Image, agent.Containers[0].Image)
+	for _, container := range []corev1.Container{spec.InitContainers[0], spec.Containers[0]} {
+		checkContainer(t, container, []corev1.Capability{"NET_ADMIN"})
+		if container.Image != agent.Containers[0].Image {
+			t.Errorf("image %s, the agent's is %s", container.Image, agent.Containers[0].Image)
+		}
 	}
 	if spec.Tolerations[0] != agent.Tolerations[0] || !spec.HostNetwork || spec.AutomountServiceAccountToken == nil || *spec.AutomountServiceAccountToken {
 		t.Error("it is not on the nodes and the network that the agent is on, or has a token")
 	}
-	words := append(slices.Clone(spec.InitContainers[0].Command), "--help")
+	words := append(slices.Clone(spec.Containers[0].Command), "--help")
 	command := exec.Command("go", append([]string{"run", "./cmd" + words[0]}, words[1:]...)...)
 	command.Dir = "../.."
 	if out, err := command.CombinedOutput(); err != nil || !strings.Contains(string(out), "portolan-agent cleanup [flags]") {

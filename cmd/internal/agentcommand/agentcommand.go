@@ -216,11 +216,13 @@ func instance() string {
 
 func cleanupCommand() *cobra.Command {
 	var flags logging.Flags
+	var stay bool
 	command := &cobra.Command{
 		Use:   "cleanup",
 		Short: "Remove everything that an agent has put into the kernel",
 		Long: `Remove everything that an agent, or portolan apply, has put into the kernel of
-this network namespace. Connections through Services break. Stop the agent first.`,
+this network namespace. Connections through Services break, unless NAT rules of others,
+such as kube-proxy's, keep the kernel translating. Stop the agent first.`,
 		Example: `  portolan-agent cleanup
   ip netns exec test portolan-agent cleanup`,
 		Args: cobra.NoArgs,
@@ -233,9 +235,13 @@ this network namespace. Connections through Services break. Stop the agent first
 				return err
 			}
 			fmt.Fprintln(command.OutOrStdout(), "removed the tables portolan and portolan-anchor")
+			if stay {
+				<-command.Context().Done()
+			}
 			return nil
 		},
 	}
 	flags.Register(command.Flags())
+	command.Flags().BoolVar(&stay, "stay", false, "stay until told to end, as the pods of a DaemonSet must")
 	return command
 }
