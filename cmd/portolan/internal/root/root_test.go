@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/portolan-net/portolan/cmd/internal/commandpage/commandpagetest"
+	"github.com/portolan-net/portolan/cmd/internal/shown/showntest"
 )
 
 func TestAsAPluginItCallsItselfSo(t *testing.T) {
@@ -44,4 +45,9 @@ func TestThePageOfReferenceIsTheHelp(t *testing.T) {
 		t.Setenv(name, "")
 	}
 	commandpagetest.Check(t, Command("portolan"), "../../../../docs/reference/commands")
+}
+
+// TestPagesShowWhatItTakes: each command line that a page shows.
+func TestPagesShowWhatItTakes(t *testing.T) {
+	showntest.Pages(t, "../../../..", "portolan", 150, func() *cobra.Command { return Command("portolan") })
 }
