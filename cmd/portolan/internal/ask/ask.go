@@ -99,6 +99,17 @@ func (f *Flags) Connect() (*Client, error) {
 	return client, nil
 }
 
+// Each returns the flags for each of the control planes alone, which --server separates by commas.
+func (f *Flags) Each() []Flags {
+	var all []Flags
+	for server := range strings.SplitSeq(f.Server, ",") {
+		one := *f
+		one.Server = strings.TrimSpace(server)
+		all = append(all, one)
+	}
+	return all
+}
+
 // ConnectAll returns a client for each of the control planes of the flag, which are separated by
 // commas, and what closes them.
 func (f *Flags) ConnectAll() (clients []*Client, done func(), err error) {
@@ -107,9 +118,7 @@ func (f *Flags) ConnectAll() (clients []*Client, done func(), err error) {
 			_ = c.Close()
 		}
 	}
-	for _, server := range strings.Split(f.Server, ",") {
-		one := *f
-		one.Server = strings.TrimSpace(server)
+	for _, one := range f.Each() {
 		client, err := one.Connect()
 		if err != nil {
 			done()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -17,9 +18,8 @@ import (
 
 // Answer is what one replica answered, or why it did not.
 type Answer[T any] struct {
-	Server string
-	Value  T
-	Err    error
+	Value T
+	Err   error
 }
 
 // With asks the control planes of --server until one answers, for what any of them knows.
@@ -58,7 +58,7 @@ func All[T any](ctx context.Context, f *Flags, question func(context.Context, *C
 	for i, client := range clients {
 		asked.Go(func() {
 			value, err := put(ctx, f, client, question)
-			answers[i] = Answer[T]{Server: client.Server(), Value: value, Err: client.Explain(err)}
+			answers[i] = Answer[T]{Value: value, Err: client.Explain(err)}
 		})
 	}
 	asked.Wait()
@@ -112,7 +112,7 @@ func Nodes(ctx context.Context, f *Flags) (all *introspectionv1.ListNodesRespons
 		return nil, nil, err
 	}
 	missing = Missing(answers)
-	best := map[string]*introspectionv1.NodeStatus{}
+	best := Best{}
 	for _, a := range answers {
 		if a.Err != nil {
 			continue
@@ -120,22 +120,36 @@ func Nodes(ctx context.Context, f *Flags) (all *introspectionv1.ListNodesRespons
 		if all == nil {
 			all = &introspectionv1.ListNodesResponse{Revision: a.Value.GetRevision()}
 		}
-		for _, node := range a.Value.GetNodes() {
-			// An older control plane does not say it.
-			node.CurrentRevision = cmp.Or(node.GetCurrentRevision(), a.Value.GetRevision())
-			if known := best[node.GetNode()]; known == nil || KnowsMore(node, known) {
-				best[node.GetNode()] = node
-			}
-		}
+		best.Add(a.Value)
 	}
 	if all == nil {
 		return nil, nil, missing
 	}
-	for _, node := range best {
-		all.Nodes = append(all.Nodes, node)
-	}
-	slices.SortFunc(all.Nodes, func(a, b *introspectionv1.NodeStatus) int { return cmp.Compare(a.GetNode(), b.GetNode()) })
+	all.Nodes = best.List()
 	return all, missing, nil
+}
+
+// Best has each node as that replica sees it that knows most of it, by name.
+type Best map[string]*introspectionv1.NodeStatus
+
+// Add adds what one replica says.
+func (b Best) Add(seen *introspectionv1.ListNodesResponse) {
+	for _, node := range seen.GetNodes() {
+		// An older control plane does not say it.
+		node.CurrentRevision = cmp.Or(node.GetCurrentRevision(), seen.GetRevision())
+		if KnowsMore(node, b[node.GetNode()]) {
+			b[node.GetNode()] = node
+		}
+	}
+}
+
+// List returns the nodes, ordered by name.
+func (b Best) List() []*introspectionv1.NodeStatus {
+	var list []*introspectionv1.NodeStatus
+	for _, name := range slices.Sorted(maps.Keys(b)) {
+		list = append(list, b[name])
+	}
+	return list
 }
 
 // KnowsMore tells whether what one replica says of a node is worth more than what another does,

@@ -53,7 +53,7 @@ func question(ctx context.Context, flags *ask.Flags) (*answers, error) {
 		return nil, err
 	}
 	defer done()
-	all, best := &answers{}, map[string]*introspectionv1.NodeStatus{}
+	all, best := &answers{}, ask.Best{}
 	for _, client := range clients {
 		nodes, err := client.ListNodes(ctx, &introspectionv1.ListNodesRequest{})
 		if err != nil {
@@ -63,19 +63,13 @@ func question(ctx context.Context, flags *ask.Flags) (*answers, error) {
 		if err != nil {
 			return nil, client.Explain(err)
 		}
-		for _, node := range nodes.GetNodes() {
-			if known := best[node.GetNode()]; known == nil || output.Rank(node.GetState()) < output.Rank(known.GetState()) {
-				best[node.GetNode()] = node
-			}
-		}
+		best.Add(nodes)
 		all.problems = problems.GetProblems()
 		if problems.GetBrake() != nil {
 			all.brake = problems.GetBrake()
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(best)) {
-		all.nodes = append(all.nodes, best[name])
-	}
+	all.nodes = best.List()
 	return all, nil
 }
 

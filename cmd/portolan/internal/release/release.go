@@ -60,10 +60,8 @@ names all of them, separated by commas.`,
 func (o *options) run(command *cobra.Command) error {
 	o.typed = bufio.NewReader(command.InOrStdin())
 	var failures []error
-	servers := strings.Split(o.server.Server, ",")
-	for _, server := range servers {
-		one := o.server
-		one.Server = strings.TrimSpace(server)
+	servers := o.server.Each()
+	for _, one := range servers {
 		if len(servers) > 1 {
 			command.PrintErrf("%s: ", one.Server)
 		}

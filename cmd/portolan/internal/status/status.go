@@ -87,8 +87,7 @@ func (o *options) run(command *cobra.Command, _ []string) error {
 // report is what was seen.
 type report struct {
 	replicas []replica
-	// states are those of the nodes.
-	states   map[string]introspectionv1.SyncState
+	known    ask.Best
 	problems int
 	held     *introspectionv1.Brake
 }
@@ -101,7 +100,7 @@ type replica struct {
 }
 
 func (o *options) look(ctx context.Context, clients []*ask.Client) report {
-	r := report{states: map[string]introspectionv1.SyncState{}}
+	r := report{known: ask.Best{}}
 	for _, client := range clients {
 		seen := replica{server: client.Server()}
 		ctx, cancel := context.WithTimeout(ctx, o.server.Timeout)
@@ -120,10 +119,8 @@ func (o *options) look(ctx context.Context, clients []*ask.Client) report {
 			if node.GetState() != introspectionv1.SyncState_SYNC_STATE_DISCONNECTED {
 				seen.nodes++
 			}
-			if known, ok := r.states[node.GetNode()]; !ok || output.Rank(node.GetState()) < output.Rank(known) {
-				r.states[node.GetNode()] = node.GetState()
-			}
 		}
+		r.known.Add(nodes)
 		r.problems = max(r.problems, len(problems.GetProblems()))
 		if problems.GetBrake() != nil {
 			r.held = problems.GetBrake()
@@ -134,8 +131,8 @@ func (o *options) look(ctx context.Context, clients []*ask.Client) report {
 }
 
 func (r report) count(state introspectionv1.SyncState) (n int) {
-	for _, s := range r.states {
-		if s == state {
+	for _, node := range r.known {
+		if node.GetState() == state {
 			n++
 		}
 	}
@@ -143,25 +140,24 @@ func (r report) count(state introspectionv1.SyncState) (n int) {
 }
 
 func (r report) well() bool {
-	return r.held == nil && len(r.states) > 0 && r.count(introspectionv1.SyncState_SYNC_STATE_SYNCED) == len(r.states) &&
+	return r.held == nil && len(r.known) > 0 && r.count(introspectionv1.SyncState_SYNC_STATE_SYNCED) == len(r.known) &&
 		!slices.ContainsFunc(r.replicas, func(p replica) bool { return p.err != nil })
 }
 
 // nodes says in a line how the nodes are.
 func (r report) nodes() string {
-	if len(r.states) == 0 {
+	if len(r.known) == 0 {
 		return "no nodes"
 	}
-	line := fmt.Sprintf("%d of %d are Synced", r.count(introspectionv1.SyncState_SYNC_STATE_SYNCED), len(r.states))
+	line := fmt.Sprintf("%d of %d are Synced", r.count(introspectionv1.SyncState_SYNC_STATE_SYNCED), len(r.known))
 	for _, state := range output.Ranks[1:] {
 		var names []string
-		for name, s := range r.states {
-			if s == state {
-				names = append(names, name)
+		for _, node := range r.known.List() {
+			if node.GetState() == state {
+				names = append(names, node.GetNode())
 			}
 		}
 		if len(names) > 0 {
-			slices.Sort(names)
 			line += fmt.Sprintf(", %d %s (%s)", len(names), output.State(state), few(names))
 		}
 	}
