@@ -3,8 +3,6 @@ package traffic
 import (
 	"net"
 	"os"
-	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -13,14 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
+	"github.com/portolan-net/portolan/test/cost"
 )
-
-// spent returns the processor time that the process has used, the kernel's share included.
-func spent() time.Duration {
-	var usage unix.Rusage
-	_ = unix.Getrusage(unix.RUSAGE_SELF, &usage)
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
-}
 
 // account says whether the kernel counts bytes of connections.
 func account(b *testing.B, on bool) {
@@ -40,55 +32,30 @@ func account(b *testing.B, on bool) {
 func BenchmarkConnections(b *testing.B) {
 	const connections = 4000
 	serve(b)
+	toWeb := func(int) string { return web.Addr.String() + ":80" }
+	// The lower quartile: what others do on the machine only adds.
+	microseconds := func(list []time.Duration) float64 { return float64(cost.Quartile(list, 1).Nanoseconds()) / 1000 }
 	var plain, counted []time.Duration
 	for b.Loop() {
 		account(b, false)
-		begun := spent()
-		connect(b, connections)
+		begun := cost.CPU()
+		cost.Connect(b, connections, soon, toWeb)
 		forget(b)
-		plain = append(plain, (spent()-begun)/connections)
+		plain = append(plain, (cost.CPU()-begun)/connections)
 
 		account(b, true)
 		m, stop := run(b, time.Hour)
 		listening(b, m)
 		base := of(m, "d/web").Connections
-		begun = spent()
-		connect(b, connections)
+		begun = cost.CPU()
+		cost.Connect(b, connections, soon, toWeb)
 		forget(b)
 		eventually(b, "all connections are counted", m, "d/web", func(c Count) bool { return c.Connections == base+connections })
-		counted = append(counted, (spent()-begun)/connections)
+		counted = append(counted, (cost.CPU()-begun)/connections)
 		stop()
 	}
-	// The lower quartile: what others do on the machine only adds.
-	b.ReportMetric(quartile(plain), "plain-cpu-us/connection")
-	b.ReportMetric(quartile(counted), "counted-cpu-us/connection")
-}
-
-// quartile returns the lower one in microseconds.
-func quartile(list []time.Duration) float64 {
-	slices.Sort(list)
-	return float64(list[(len(list)-1)/4].Nanoseconds()) / 1000
-}
-
-// connect makes n connections, two at a time.
-func connect(b *testing.B, n int) {
-	b.Helper()
-	const clients = 2
-	var running sync.WaitGroup
-	for range clients {
-		running.Go(func() {
-			for range n / clients {
-				conn, err := net.DialTimeout("tcp", web.Addr.String()+":80", soon)
-				if err != nil {
-					b.Error(err)
-					return
-				}
-				_ = conn.(*net.TCPConn).SetLinger(0)
-				_ = conn.Close()
-			}
-		})
-	}
-	running.Wait()
+	b.ReportMetric(microseconds(plain), "plain-cpu-us/connection")
+	b.ReportMetric(microseconds(counted), "counted-cpu-us/connection")
 }
 
 // BenchmarkTable reads the kernel's table of 50,000 connections to a Service, that have been
@@ -126,11 +93,11 @@ func BenchmarkTable(b *testing.B) {
 	if c := of(m, "d/dns"); c.Connections != connections || c.Open != connections {
 		b.Fatalf("the table was read as %+v, want %d connections", c, connections)
 	}
-	begun := spent()
+	begun := cost.CPU()
 	for b.Loop() {
 		if err := m.look(table, false); err != nil {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64((spent()-begun).Microseconds())/1000/float64(b.N), "cpu-ms/table")
+	b.ReportMetric(float64((cost.CPU()-begun).Microseconds())/1000/float64(b.N), "cpu-ms/table")
 }

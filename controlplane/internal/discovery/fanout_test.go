@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/encoding"
 	protocodec "google.golang.org/grpc/encoding/proto"
@@ -25,6 +24,7 @@ import (
 
 	discoveryv1 "github.com/portolan-net/portolan/api/portolan/discovery/v1"
 	"github.com/portolan-net/portolan/controlplane/internal/snapshot"
+	"github.com/portolan-net/portolan/test/cost"
 )
 
 // crowdVariable has the address and the number of the subscribers that a process is to
@@ -270,13 +270,7 @@ func (s *both) response() *discoveryv1.StreamDeltasResponse {
 	return response
 }
 
-// processorTime returns that of this process, and resident its memory in KiB.
-func processorTime() time.Duration {
-	var usage unix.Rusage
-	_ = unix.Getrusage(unix.RUSAGE_SELF, &usage)
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
-}
-
+// resident returns the memory of this process in KiB.
 func resident(b *testing.B) float64 {
 	b.Helper()
 	debug.FreeOSMemory()
@@ -307,15 +301,15 @@ func BenchmarkFanOut(b *testing.B) {
 				var spent, peers time.Duration
 				for b.Loop() {
 					content := s.next()
-					begun := processorTime()
+					begun := cost.CPU()
 					s.ours.commit(b, "cluster", content...)
 					ours.wait(b)
-					spent += processorTime() - begun
+					spent += cost.CPU() - begun
 					response := s.response()
-					begun = processorTime()
+					begun = cost.CPU()
 					s.peer.set(response)
 					peer.wait(b)
-					peers += processorTime() - begun
+					peers += cost.CPU() - begun
 				}
 				b.ReportMetric(grown, "KiB/stream")
 				b.ReportMetric(float64(spent.Microseconds())/1000/float64(b.N), "ours-cpu-ms/commit")
@@ -331,12 +325,12 @@ func BenchmarkFullSyncs(b *testing.B) {
 	s := serveBoth(b, 10_000)
 	var spent, peers time.Duration
 	for b.Loop() {
-		begun := processorTime()
+		begun := cost.CPU()
 		invite(b, s.oursAddress, clients).end()
-		spent += processorTime() - begun
-		begun = processorTime()
+		spent += cost.CPU() - begun
+		begun = cost.CPU()
 		invite(b, s.peerAddress, clients).end()
-		peers += processorTime() - begun
+		peers += cost.CPU() - begun
 	}
 	b.ReportMetric(float64(spent.Microseconds())/1000/float64(b.N*clients), "ours-cpu-ms/sync")
 	b.ReportMetric(float64(peers.Microseconds())/1000/float64(b.N*clients), "peer-cpu-ms/sync")

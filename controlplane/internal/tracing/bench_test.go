@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"golang.org/x/sys/unix"
 
 	"github.com/portolan-net/portolan/controlplane/internal/discovery"
 	"github.com/portolan-net/portolan/controlplane/internal/round"
+	"github.com/portolan-net/portolan/test/cost"
 )
 
 // BenchmarkAnswers is a revision that 5,000 nodes are sent and acknowledge, traced and not:
@@ -28,7 +28,7 @@ func BenchmarkAnswers(b *testing.B) {
 			ended := make(chan error)
 			go func() { ended <- tracer.Run(ctx) }()
 			revision := uint64(1)
-			begun := spent()
+			begun := cost.CPU()
 			for b.Loop() {
 				now := time.Now()
 				tracer.Round(round.Result{Revision: revision + 1, Services: 1, Resources: 1, Began: now, Computed: now, Committed: now})
@@ -47,14 +47,7 @@ func BenchmarkAnswers(b *testing.B) {
 			if stats := tracer.Stats(); stats.Missed > 0 || stats.Dropped > 0 || rate > 0 && stats.Exported != uint64(b.N) {
 				b.Fatalf("%+v of %d traces", stats, b.N)
 			}
-			b.ReportMetric(float64((spent()-begun).Nanoseconds())/1000/float64(b.N*nodes), "cpu-us/answer")
+			b.ReportMetric(float64((cost.CPU()-begun).Nanoseconds())/1000/float64(b.N*nodes), "cpu-us/answer")
 		})
 	}
-}
-
-// spent returns the processor time that the process has used.
-func spent() time.Duration {
-	var usage unix.Rusage
-	_ = unix.Getrusage(unix.RUSAGE_SELF, &usage)
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }

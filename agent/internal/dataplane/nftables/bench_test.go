@@ -11,21 +11,12 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
 	"github.com/portolan-net/portolan/agent/internal/state"
+	"github.com/portolan-net/portolan/test/cost"
 )
 
 const endpointsPerService = 10
-
-// cpu returns the processor time that the process has used, the kernel's share
-// included: on a busy machine wall time says little.
-func cpu() time.Duration {
-	var usage unix.Rusage
-	_ = unix.Getrusage(unix.RUSAGE_SELF, &usage)
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
-}
 
 // fleet is a number of Services with ten endpoints each.
 type fleet struct {
@@ -102,7 +93,7 @@ func benchmarkReplace(b *testing.B, everything bool) {
 			if err := plane.Replace(context.Background(), testSettings, f.table); err != nil {
 				b.Fatal(err)
 			}
-			begun := cpu()
+			begun := cost.CPU()
 			for b.Loop() {
 				plane.known = false
 				_, elements, err := plane.replace(testSettings, f.table, everything)
@@ -110,7 +101,7 @@ func benchmarkReplace(b *testing.B, everything bool) {
 					b.Fatal(elements, err)
 				}
 			}
-			b.ReportMetric(float64((cpu()-begun).Microseconds())/float64(b.N)/1000, "cpu-ms/op")
+			b.ReportMetric(float64((cost.CPU()-begun).Microseconds())/float64(b.N)/1000, "cpu-ms/op")
 		})
 	}
 }
@@ -121,21 +112,21 @@ func BenchmarkCompare(b *testing.B) {
 	plane, f := openBench(b), newFleet(10_000)
 	var comparing, loading time.Duration
 	for b.Loop() {
-		begun := cpu()
+		begun := cost.CPU()
 		plane.known = false
 		if _, _, err := plane.replace(testSettings, f.table, true); err != nil {
 			b.Fatal(err)
 		}
-		loading += cpu() - begun
+		loading += cost.CPU() - begun
 		if err := plane.Replace(context.Background(), testSettings, f.table); err != nil {
 			b.Fatal(err)
 		}
-		begun = cpu()
+		begun = cost.CPU()
 		found, err := plane.Compare(context.Background(), testSettings, f.table)
 		if err != nil || len(found) > 0 {
 			b.Fatal(found, err)
 		}
-		comparing += cpu() - begun
+		comparing += cost.CPU() - begun
 	}
 	b.ReportMetric(float64(comparing.Microseconds())/float64(b.N)/1000, "cpu-ms/op")
 	b.ReportMetric(float64(comparing)/float64(loading), "of-a-whole-load")
@@ -146,24 +137,24 @@ func BenchmarkCompare(b *testing.B) {
 func BenchmarkOneChange(b *testing.B) {
 	const flips = 500
 	plane := openBench(b)
-	cost := map[int]time.Duration{}
+	spent := map[int]time.Duration{}
 	for b.Loop() {
 		for _, size := range []int{1000, 10_000} {
 			f := newFleet(size)
 			if err := plane.Replace(context.Background(), testSettings, f.table); err != nil {
 				b.Fatal(err)
 			}
-			begun := cpu()
+			begun := cost.CPU()
 			for range flips {
 				f.flip(b, plane)
 			}
-			cost[size] += (cpu() - begun) / flips
+			spent[size] += (cost.CPU() - begun) / flips
 		}
 	}
 	n := time.Duration(b.N)
-	b.ReportMetric(float64((cost[1000]/n).Nanoseconds())/1000, "cpu-us/change-at-1k")
-	b.ReportMetric(float64((cost[10_000]/n).Nanoseconds())/1000, "cpu-us/change-at-10k")
-	b.ReportMetric(float64(cost[10_000])/float64(cost[1000]), "10k/1k")
+	b.ReportMetric(float64((spent[1000]/n).Nanoseconds())/1000, "cpu-us/change-at-1k")
+	b.ReportMetric(float64((spent[10_000]/n).Nanoseconds())/1000, "cpu-us/change-at-10k")
+	b.ReportMetric(float64(spent[10_000])/float64(spent[1000]), "10k/1k")
 }
 
 // BenchmarkNewConnectionsWhileEndpointsFlip makes b.N connections to one Service

@@ -2,12 +2,11 @@ package nftables
 
 import (
 	"context"
-	"net"
 	"net/netip"
-	"slices"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/portolan-net/portolan/test/cost"
 )
 
 // busyService is the Service that connections are made to, among a fleet.
@@ -47,43 +46,17 @@ func BenchmarkNewConnections(b *testing.B) {
 	for b.Loop() {
 		for _, l := range layouts {
 			l.install()
-			begun, used := time.Now(), cpu()
-			connect(b, l.address, connections)
-			l.spent = append(l.spent, (cpu()-used)/connections)
+			begun, used := time.Now(), cost.CPU()
+			cost.Connect(b, connections, 5*time.Second, l.address)
+			l.spent = append(l.spent, (cost.CPU()-used)/connections)
 			l.rates = append(l.rates, connections/time.Since(begun).Seconds())
 			l.remove()
 		}
 	}
 	for _, l := range layouts {
 		// The lower quartile: what others do on the machine only adds.
-		b.ReportMetric(float64(quartile(l.spent, 1).Nanoseconds())/1000, l.name+"-cpu-us/connection")
-		b.ReportMetric(1e9/float64(quartile(l.spent, 1).Nanoseconds()), l.name+"-connections/cpu-s")
-		b.ReportMetric(quartile(l.rates, 3), l.name+"-connections/s")
+		b.ReportMetric(float64(cost.Quartile(l.spent, 1).Nanoseconds())/1000, l.name+"-cpu-us/connection")
+		b.ReportMetric(1e9/float64(cost.Quartile(l.spent, 1).Nanoseconds()), l.name+"-connections/cpu-s")
+		b.ReportMetric(cost.Quartile(l.rates, 3), l.name+"-connections/s")
 	}
-}
-
-func quartile[T float64 | time.Duration](list []T, q int) T {
-	sorted := slices.Sorted(slices.Values(list))
-	return sorted[(len(sorted)-1)*q/4]
-}
-
-// connect makes n connections, two at a time, each of which must succeed.
-func connect(b *testing.B, address func(i int) string, n int) {
-	b.Helper()
-	const clients = 2
-	var running sync.WaitGroup
-	for c := range clients {
-		running.Go(func() {
-			for i := c; i < n; i += clients {
-				conn, err := net.DialTimeout("tcp", address(i), 5*time.Second)
-				if err != nil {
-					b.Error(err)
-					return
-				}
-				_ = conn.(*net.TCPConn).SetLinger(0)
-				_ = conn.Close()
-			}
-		})
-	}
-	running.Wait()
 }

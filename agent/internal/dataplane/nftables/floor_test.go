@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/portolan-net/portolan/agent/internal/ruleset"
+	"github.com/portolan-net/portolan/test/cost"
 )
 
 // The floor of a transaction is the kernel's own work: the same bytes, encoded before,
@@ -17,16 +18,16 @@ import (
 // what both cost.
 func (f *fleet) cost(b *testing.B, plane *Plane, flips int) (load, changes time.Duration) {
 	b.Helper()
-	begun := cpu()
+	begun := cost.CPU()
 	if err := plane.Replace(context.Background(), testSettings, f.table); err != nil {
 		b.Fatal(err)
 	}
-	load = cpu() - begun
-	begun = cpu()
+	load = cost.CPU() - begun
+	begun = cost.CPU()
 	for range flips {
 		f.flip(b, plane)
 	}
-	changes = cpu() - begun
+	changes = cost.CPU() - begun
 	if err := plane.Cleanup(context.Background()); err != nil {
 		b.Fatal(err)
 	}
@@ -71,11 +72,11 @@ func (f *fleet) encodedFlip(b *testing.B, plane *Plane) [][]byte {
 
 func send(b *testing.B, plane *Plane, buffers [][]byte) time.Duration {
 	b.Helper()
-	begun := cpu()
+	begun := cost.CPU()
 	if err := plane.socket.commit(0, buffers); err != nil {
 		b.Fatal(err)
 	}
-	return cpu() - begun
+	return cost.CPU() - begun
 }
 
 // BenchmarkWholeLoadOverFloor replaces everything by everything, and sends the bytes of
@@ -100,14 +101,14 @@ func BenchmarkWholeLoadOverFloor(b *testing.B) {
 // replace replaces everything, also what is there already.
 func (f *fleet) replace(b *testing.B, plane *Plane) time.Duration {
 	b.Helper()
-	begun := cpu()
+	begun := cost.CPU()
 	plane.known = false
 	made, elements, err := plane.replace(testSettings, f.table, true)
 	if err != nil || elements < f.size*endpointsPerService {
 		b.Fatal(elements, err)
 	}
 	plane.loaded, plane.known = made, true
-	return cpu() - begun
+	return cost.CPU() - begun
 }
 
 // BenchmarkOneChangeOverFloor flips one endpoint, and sends the bytes of the same, in
@@ -124,11 +125,11 @@ func BenchmarkOneChangeOverFloor(b *testing.B) {
 				for range flips / 2 {
 					least += send(b, plane, there) + send(b, plane, back)
 				}
-				begun := cpu()
+				begun := cost.CPU()
 				for range flips {
 					f.flip(b, plane)
 				}
-				ours += cpu() - begun
+				ours += cost.CPU() - begun
 			}
 			b.ReportMetric(float64(ours.Nanoseconds())/1000/float64(b.N*flips), "ours-cpu-us/change")
 			b.ReportMetric(float64(least.Nanoseconds())/1000/float64(b.N*flips), "floor-cpu-us/change")
@@ -147,11 +148,11 @@ func BenchmarkOneChangeBySize(b *testing.B) {
 			f.growTo(b, plane, size)
 			var spent time.Duration
 			for b.Loop() {
-				begun := cpu()
+				begun := cost.CPU()
 				for range flips {
 					f.flip(b, plane)
 				}
-				spent += cpu() - begun
+				spent += cost.CPU() - begun
 			}
 			b.ReportMetric(float64(spent.Nanoseconds())/1000/float64(b.N*flips), "cpu-us/change")
 		})

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/portolan-net/portolan/agent/internal/dataplane"
+	"github.com/portolan-net/portolan/test/cost"
 )
 
 // peer holds rules of the shape that kube-proxy 1.36 gives Services without affinity
@@ -57,7 +58,7 @@ func (p *peer) remove(b *testing.B) {
 // commit sends what has been queued and returns what it cost.
 func (p *peer) commit(b *testing.B) time.Duration {
 	b.Helper()
-	begun := cpu()
+	begun := cost.CPU()
 	recorded, err := p.recorder.take()
 	if err == nil {
 		err = p.socket.commit(0, [][]byte{recorded})
@@ -65,7 +66,7 @@ func (p *peer) commit(b *testing.B) time.Duration {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return cpu() - begun
+	return cost.CPU() - begun
 }
 
 // skeleton is what of kube-proxy's fixed chains a packet to a ClusterIP meets.
@@ -155,7 +156,7 @@ const atOnce = 4000
 // load makes all Services of a fleet, and returns what that cost.
 func (p *peer) load(b *testing.B, f *fleet) time.Duration {
 	b.Helper()
-	begun := cpu()
+	begun := cost.CPU()
 	p.skeleton(b)
 	var frontends, addresses []nftables.SetElement
 	for frontend := range f.table.Frontends() {
@@ -178,7 +179,7 @@ func (p *peer) load(b *testing.B, f *fleet) time.Duration {
 		b.Fatal(err)
 	}
 	p.commit(b)
-	return cpu() - begun
+	return cost.CPU() - begun
 }
 
 func peerChain(addr netip.Addr) string { return fmt.Sprintf("service-%s/tcp/p80", addr) }
@@ -186,7 +187,7 @@ func peerChain(addr netip.Addr) string { return fmt.Sprintf("service-%s/tcp/p80"
 // flip replaces one endpoint of one Service, and returns what that cost.
 func (p *peer) flip(b *testing.B, f *fleet) time.Duration {
 	b.Helper()
-	begun := cpu()
+	begun := cost.CPU()
 	p.flips++
 	v := f.view(fmt.Sprintf("bench/%d", f.size/2), p.flips)
 	var backends []netip.AddrPort
@@ -195,7 +196,7 @@ func (p *peer) flip(b *testing.B, f *fleet) time.Duration {
 	}
 	p.service(b, peerChain(v.Service.ClusterIPs[0]), backends)
 	p.commit(b)
-	return cpu() - begun
+	return cost.CPU() - begun
 }
 
 // BenchmarkPeer is what the whole load and one change cost in kube-proxy's shape, the
