@@ -24,6 +24,8 @@ const (
 	patience  = 3 * time.Minute
 )
 
+var nodes = []string{"192.168.79.11", "192.168.79.12"}
+
 // desk is the directory in which the pages' commands are run: it has the repository's deploy.
 var desk string
 
@@ -43,8 +45,6 @@ func TestMain(m *testing.M) {
 	_ = os.RemoveAll(desk)
 	os.Exit(status)
 }
-
-var nodes = []string{"192.168.79.11", "192.168.79.12"}
 
 // TestInstallation follows docs/how-to/install.md from an empty cluster without kube-proxy to one
 // without Portolan, and what users do meanwhile.

@@ -158,14 +158,10 @@ func lossless(t *testing.T, port int, during func()) {
 func roll(t *testing.T, name string, hook bool) {
 	deploy(t, name, rollingPort, hook)
 	eventually(t, func() error {
-		var errs []error
 		for _, node := range nodes {
 			if _, err := ask(node, rollingPort); err != nil {
-				errs = append(errs, err)
+				return err
 			}
-		}
-		if len(errs) > 0 {
-			return errs[0]
 		}
 		return nil
 	})

@@ -83,12 +83,9 @@ func newArena(b *testing.B) *arena {
 	dir := b.TempDir()
 	a := &arena{
 		ours: newPlace(b, "ours", "192.168.78.11"), peer: newPlace(b, "peer", "192.168.78.12"),
-		checkpoint: filepath.Join(dir, "checkpoint"), kubeconfig: filepath.Join(dir, "nodes-kubeconfig"),
+		checkpoint: filepath.Join(dir, "checkpoint"),
 	}
-	a.server = need(apiserver.Start(b.Context(), dir, "--request-timeout=3s", "--bind-address=0.0.0.0", "--service-cluster-ip-range="+peerServices))(b)
-	b.Cleanup(a.server.Stop)
-	check(b, a.server.WriteKubeconfigFor(lab.Hub, a.kubeconfig))
-	a.objects = need(cluster.New(b.Context(), a.server.Client, "e2e"))(b)
+	a.server, a.objects, a.kubeconfig = serveNodesApart(b, dir)
 	a.ours.register(b, a.objects)
 	a.peer.register(b, a.objects)
 	a.web = newShuttle(b, a.objects, a.ours)

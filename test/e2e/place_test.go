@@ -2,10 +2,12 @@ package e2e_test
 
 import (
 	"fmt"
+	"path/filepath"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/portolan-net/portolan/test/e2e/internal/apiserver"
 	"github.com/portolan-net/portolan/test/e2e/internal/cluster"
 	"github.com/portolan-net/portolan/test/e2e/internal/lab"
 	"github.com/portolan-net/portolan/test/e2e/internal/traffic"
@@ -70,4 +72,15 @@ func (s *shuttle) reached(from *place) error {
 		err = fmt.Errorf("%s answers, want %s", name, s.at.Name)
 	}
 	return err
+}
+
+// serveNodesApart starts an API server for kube-proxy and others on nodes apart, with a
+// kubeconfig for them.
+func serveNodesApart(t testing.TB, dir string) (server *apiserver.Server, objects *cluster.Cluster, kubeconfig string) {
+	t.Helper()
+	kubeconfig = filepath.Join(dir, "nodes-kubeconfig")
+	server = need(apiserver.Start(t.Context(), dir, "--request-timeout=3s", "--bind-address=0.0.0.0", "--service-cluster-ip-range="+peerServices))(t)
+	t.Cleanup(server.Stop)
+	check(t, server.WriteKubeconfigFor(lab.Hub, kubeconfig))
+	return server, need(cluster.New(t.Context(), server.Client, "e2e"))(t), kubeconfig
 }

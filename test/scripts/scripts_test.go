@@ -33,9 +33,7 @@ func build(dir string) error {
 		return fmt.Errorf("building the programs: %w\n%s", err, output)
 	}
 	// As make build does.
-	const completes = "kubectl_complete-portolan"
-	return errors.Join(os.Symlink("portolan", filepath.Join(dir, "kubectl-portolan")),
-		os.CopyFS(dir, os.DirFS("../../deploy/kubectl")), os.Chmod(filepath.Join(dir, completes), 0o755),
+	return errors.Join(os.Symlink("portolan", filepath.Join(dir, "kubectl-portolan")), os.CopyFS(dir, os.DirFS("../../deploy/kubectl")),
 		os.Setenv(directory, dir))
 }
 

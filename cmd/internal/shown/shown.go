@@ -28,6 +28,8 @@ var (
 	picture = regexp.MustCompile(`[│─┌└├▶◀▼═]`)
 	// choice is what a sentence writes of alternatives: "services|endpoints".
 	choice = regexp.MustCompile(`^([^|]+)\|`)
+	// shells are words that the shell takes for itself.
+	shells = regexp.MustCompile(`^([|&;<>#]|2>)`)
 )
 
 // Lines returns the command lines of a program in a page of Markdown: those of its blocks, and
@@ -74,7 +76,9 @@ func mentions(text, program string, number int) []Line {
 				words[i] = first[1]
 			}
 		}
-		list = append(list, Line{Number: number, Words: after(words, program), Mentioned: true})
+		if words = after(words, program); words != nil {
+			list = append(list, Line{Number: number, Words: words, Mentioned: true})
+		}
 	}
 	return list
 }
@@ -90,19 +94,19 @@ func after(words []string, program string) []string {
 		return nil
 	}
 	words = words[at+1:]
-	if end := slices.IndexFunc(words, func(word string) bool { return regexp.MustCompile(`^([|&;<>#]|2>|\|\|)`).MatchString(word) }); end >= 0 {
+	if end := slices.IndexFunc(words, shells.MatchString); end >= 0 {
 		words = words[:end]
 	}
 	// An example that is cut off, or a message of the program's.
 	if slices.Contains(words, "...") || slices.ContainsFunc(words, func(word string) bool { return strings.HasSuffix(word, ":") }) {
 		return nil
 	}
-	return slices.Clip(append([]string{}, words...))
+	return words
 }
 
 // runs tells whether a program may follow a word.
 func runs(before string) bool {
-	return slices.Contains([]string{"--", "kubectl", "&&", "||", "|", "exec", "test"}, before)
+	return slices.Contains([]string{"--", "kubectl", "&&", "||", "|"}, before)
 }
 
 // split splits a line into words as a shell does, but for what it would replace.
